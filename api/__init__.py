@@ -1,0 +1,1 @@
+"""Headroom: may this customer do this now, and how do we know."""

@@ -1,0 +1,1 @@
+"""Rules as pure functions and immutable values; standard library only."""

@@ -1,0 +1,1 @@
+"""Decisions: check, consume, release."""

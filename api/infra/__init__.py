@@ -1,0 +1,1 @@
+"""Doors to the outside: PostgreSQL, Redis, the clock, settings, telemetry, embedded engines."""

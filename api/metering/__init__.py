@@ -1,0 +1,1 @@
+"""What was used: counters, the decision, the journal and its drainer."""

@@ -1,0 +1,1 @@
+"""The GraphQL vocabulary, and its execution."""

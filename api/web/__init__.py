@@ -1,0 +1,1 @@
+"""HTTP: routes, tokens, the GraphQL transport, the webhook door, pages."""

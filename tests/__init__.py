@@ -1,0 +1,1 @@
+"""The suite: real engines, no mocks of our own code, no sleeping."""
