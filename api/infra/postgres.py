@@ -1,0 +1,264 @@
+"""The door to PostgreSQL: the only module that knows asyncpg.
+
+Failure policy: a lost connection, a server that stops, starts or is full, a timeout, and a
+transaction that PostgreSQL gave up (deadlock, serialization, lock timeout) leave here as
+``Unavailable``, which is worth a retry. A broken constraint leaves as itself, to be mapped by its
+name. Anything else is a bug.
+
+Nothing may rely on session state: connections go back to the pool as they are, and
+``DATABASE_URL`` may lead through PgBouncer in transaction mode. Settings and locks are for one
+transaction (``set local``, ``pg_advisory_xact_lock``) or on a direct connection.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Self, TypeAlias
+
+import asyncpg
+import orjson
+from asyncpg import CheckViolationError as CheckViolation
+from asyncpg import ExclusionViolationError as ExclusionViolation
+from asyncpg import ForeignKeyViolationError as ForeignKeyViolation
+from asyncpg import IntegrityConstraintViolationError as IntegrityViolation
+from asyncpg import NotNullViolationError as NotNullViolation
+from asyncpg import UniqueViolationError as UniqueViolation
+from asyncpg.pool import PoolConnectionProxy
+
+from api.domain.errors import Unavailable
+
+__all__ = [
+    "CheckViolation",
+    "Connection",
+    "Database",
+    "ExclusionViolation",
+    "ForeignKeyViolation",
+    "IntegrityViolation",
+    "Isolation",
+    "NotNullViolation",
+    "Notification",
+    "Record",
+    "UniqueViolation",
+    "connect",
+    "constraint_name",
+]
+
+Record: TypeAlias = asyncpg.Record
+Connection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
+Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializable"]
+
+_NOTIFICATIONS_HELD = 10_000
+
+# What PostgreSQL or the way to it may do at any moment, without anybody's mistake.
+_OPERATIONAL = (
+    OSError,  # refused, reset, no such socket; TimeoutError is one too
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutdown, crash, starting up, statement timeout
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,  # a primary that became a standby
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One ``notify``: a hint that something changed, never the change itself."""
+
+    channel: str
+    payload: str
+
+
+class Database:
+    """A pool of connections, and single direct ones where a session must last."""
+
+    def __init__(self, pool: "asyncpg.Pool[Record]", direct_dsn: str) -> None:
+        self._pool = pool
+        self._direct_dsn = direct_dsn
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        min_size: int = 1,
+        max_size: int = 10,
+        direct_dsn: str | None = None,
+        timeout_seconds: float = 30.0,
+    ) -> Self:
+        """Open the pool; ``timeout_seconds`` bounds a connect, a wait for a connection, a command.
+
+        A ``direct_dsn`` says that ``dsn`` goes through a pooler in transaction mode: then no named
+        statement is kept, as the next transaction may meet another server session.
+
+        Raises: Unavailable.
+        """
+        pooled = direct_dsn is not None
+        with _door():
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=min_size,
+                max_size=max_size,
+                init=_init,
+                reset=_keep,
+                timeout=timeout_seconds,
+                command_timeout=timeout_seconds,
+                statement_cache_size=0 if pooled else 1024,
+                server_settings={} if pooled else _session(),
+            )
+        return cls(pool, direct_dsn or dsn)
+
+    async def close(self) -> None:
+        """Let running work end for a moment, then close whatever is still open."""
+        try:
+            async with asyncio.timeout(10):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+    ) -> AsyncGenerator[Connection]:
+        """Run the block in one transaction: committed at its end, rolled back by any error.
+
+        Raises: Unavailable, also when the commit's outcome is unknown; so whatever the block
+        writes must be unique by an operation's id, and a retry harmless.
+        """
+        with _door():
+            async with (
+                self._pool.acquire() as conn,
+                conn.transaction(isolation=isolation, readonly=readonly),
+            ):
+                yield conn
+
+    async def fetch(self, sql: str, *args: object) -> list[Record]:
+        """Run one statement on its own and return its rows."""
+        with _door():
+            return await self._pool.fetch(sql, *args)
+
+    async def fetchrow(self, sql: str, *args: object) -> Record | None:
+        """Run one statement on its own and return its first row."""
+        with _door():
+            return await self._pool.fetchrow(sql, *args)
+
+    async def fetchval(self, sql: str, *args: object) -> Any:  # noqa: ANN401 - a column's own type
+        """Run one statement on its own and return the first column of its first row."""
+        with _door():
+            return await self._pool.fetchval(sql, *args)
+
+    async def execute(self, sql: str, *args: object) -> str:
+        """Run one statement on its own and return PostgreSQL's command tag."""
+        with _door():
+            return await self._pool.execute(sql, *args)
+
+    @asynccontextmanager
+    async def direct(self) -> AsyncGenerator["asyncpg.Connection[Record]"]:
+        """Hold one connection of its own, past any pooler: for session locks and notifications."""
+        async with connect(self._direct_dsn) as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def listen(self, *channels: str) -> AsyncGenerator[AsyncIterator[Notification]]:
+        """Listen to channels for the length of the block.
+
+        What was notified before the block, or while a connection was lost, is not told: a
+        listener reads the tables once after each start. The iteration raises ``Unavailable`` when
+        the connection is lost or the reader falls too far behind.
+        """
+        queue: asyncio.Queue[Notification | None] = asyncio.Queue(_NOTIFICATIONS_HELD)
+
+        def heard(_conn: object, _pid: int, channel: str, payload: object) -> None:
+            if not queue.full():
+                queue.put_nowait(Notification(channel, str(payload)))
+
+        def lost(_conn: object) -> None:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(None)
+
+        async def told() -> AsyncIterator[Notification]:
+            while (notification := await queue.get()) is not None:
+                yield notification
+                if queue.full():
+                    raise Unavailable("PostgreSQL's notifications came faster than they were read.")
+            raise Unavailable("The connection for PostgreSQL's notifications was lost.")
+
+        async with self.direct() as conn:
+            conn.add_termination_listener(lost)
+            with _door():
+                for channel in channels:
+                    await conn.add_listener(channel, heard)
+            yield told()
+            # Closing on purpose is not a loss, and an idle connection needs no farewell to hear.
+            conn.remove_termination_listener(lost)
+            for channel in channels if not conn.is_closed() else ():
+                await conn.remove_listener(channel, heard)
+
+
+@asynccontextmanager
+async def connect(
+    dsn: str, *, timeout_seconds: float = 30.0
+) -> AsyncGenerator["asyncpg.Connection[Record]"]:
+    """Open one connection outside any pool, and close it at the block's end.
+
+    Raises: Unavailable.
+    """
+    with _door():
+        conn = await asyncpg.connect(dsn, timeout=timeout_seconds, server_settings=_session())
+        try:
+            await _init(conn)
+            yield conn
+        finally:
+            await conn.close(timeout=10)
+
+
+def constraint_name(violation: IntegrityViolation) -> str:
+    """Return the name of the broken constraint, which says what it promised."""
+    return violation.constraint_name or ""
+
+
+@contextmanager
+def _door() -> Generator[None]:
+    try:
+        yield
+    except _OPERATIONAL as error:
+        raise Unavailable("The record (PostgreSQL) did not answer; try again.") from error
+    except asyncpg.InterfaceError as error:
+        # asyncpg has no class of its own for a connection that went away under its user.
+        if type(error) is asyncpg.InterfaceError and any(
+            word in str(error) for word in ("closed", "closing", "released back")
+        ):
+            raise Unavailable("The connection to the record (PostgreSQL) was lost.") from error
+        raise
+
+
+async def _init(conn: "asyncpg.Connection[Record]") -> None:
+    await conn.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=_to_jsonb, decoder=_from_jsonb, format="binary"
+    )
+
+
+async def _keep(_conn: "asyncpg.Connection[Record]") -> None:
+    # asyncpg would send "reset all" at each release: a round trip for session state nobody sets.
+    return
+
+
+def _session() -> dict[str, str]:
+    # Compiling the plans of short statements costs more than running them.
+    return {"application_name": "headroom", "timezone": "UTC", "jit": "off"}
+
+
+def _to_jsonb(value: object) -> bytes:
+    return b"\x01" + orjson.dumps(value)  # jsonb's binary form is a version byte, then the text
+
+
+def _from_jsonb(value: bytes) -> object:
+    return orjson.loads(value[1:])
