@@ -1,0 +1,264 @@
+"""From the judge's figures to an answer that says what would help.
+
+402 where paying helps, 429 where waiting helps, 403 where neither does. Of several reasons the
+first of this order is reported: feature, payment, allocation, caps; of several full windows the
+one that resets last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from api.domain import codes
+from api.domain.catalog import Catalog, Feature, FeatureKind, Plan, PlanFeature, WindowKind
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFigure:
+    """One window as the customer sees it. Instants are whole seconds since 1970.
+
+    ``limit`` None is unlimited; ``resets_at_s`` None never resets.
+    """
+
+    window: WindowKind
+    limit: int | None
+    used: int
+    starts_at_s: int | None
+    resets_at_s: int | None
+    held: int = 0
+    code: str | None = None
+    status: int | None = None
+    shadow: bool = False
+
+    @property
+    def remaining(self) -> int | None:
+        """``max(0, limit - used - held)``; None is unlimited."""
+        return None if self.limit is None else max(0, self.limit - self.used - self.held)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a denial must know of the customer: its type, its plans, and those withheld."""
+
+    customer_type: str
+    plan: str
+    plans: tuple[str, ...]
+    withheld: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to one question, with everything that a denial must say."""
+
+    allowed: bool
+    status: int
+    customer: str
+    feature: str
+    units: int
+    windows: tuple[WindowFigure, ...]
+    code: str | None = None
+    message: str | None = None
+    window: WindowFigure | None = None
+    retry_after_seconds: int | None = None
+    max_units_now: int | None = None
+    unlocked_by: tuple[str, ...] = ()
+    unlocked_by_packs: tuple[str, ...] = ()
+    degraded: bool = False
+
+    @property
+    def docs(self) -> str | None:
+        """Where the page of this denial's code lies."""
+        return None if self.code is None else codes.docs_of(self.code)
+
+
+def allow(
+    customer: str,
+    feature: str,
+    units: int,
+    windows: tuple[WindowFigure, ...],
+    *,
+    degraded: bool = False,
+) -> Decision:
+    """Return the answer yes, with what is left."""
+    return Decision(
+        allowed=True,
+        status=codes.OK,
+        customer=customer,
+        feature=feature,
+        units=units,
+        windows=windows,
+        max_units_now=most(windows),
+        degraded=degraded,
+    )
+
+
+def most(windows: Sequence[WindowFigure]) -> int | None:
+    """Return the most units that would pass now: the least over all limits that bind."""
+    return min(
+        (w.remaining for w in windows if w.remaining is not None and not w.shadow), default=None
+    )
+
+
+def deny(  # noqa: PLR0913 - the facts of one denial, each named
+    catalog: Catalog,
+    holding: Holding,
+    customer: str,
+    feature: Feature,
+    units: int,
+    windows: tuple[WindowFigure, ...] | None,
+    *,
+    at_s: int,
+) -> Decision:
+    """Explain why ``units`` of ``feature`` were refused; ``windows`` None: not granted at all.
+
+    Cost: O(plans x limits), no I/O.
+    """
+    if windows is None:
+        return _deny_feature(catalog, holding, customer, feature, units)
+    full = [w for w in windows if w.limit is not None and not w.shadow and _over(w, units)]
+    worst = max(full, key=lambda w: (w.resets_at_s is None, w.resets_at_s or 0, w.window.code))
+    used = {w.window: w.used + w.held for w in windows}
+    helping = plans_that_allow(catalog, holding, feature.key, units, used)
+    code, status = _reason(catalog, holding, feature, worst, units, used, helping)
+    waits = any(w.resets_at_s is None or units > (w.limit or 0) for w in full)
+    return Decision(
+        allowed=False,
+        status=status,
+        customer=customer,
+        feature=feature.key,
+        units=units,
+        windows=windows,
+        code=code,
+        message=_message(feature, worst, code, units, helping),
+        window=worst,
+        retry_after_seconds=(
+            None if waits else max(1, max((w.resets_at_s or 0) for w in full) - at_s)
+        ),
+        max_units_now=most(windows),
+        unlocked_by=helping,
+    )
+
+
+def plans_that_allow(
+    catalog: Catalog,
+    holding: Holding,
+    feature: str,
+    units: int,
+    used: Mapping[WindowKind, int],
+) -> tuple[str, ...]:
+    """Return the public plans, lowest rank first, in which ``units`` more would pass now.
+
+    A window that the customer does not have now is taken to hold at least what the fullest of
+    its shorter windows holds.
+    """
+    if feature in holding.blocked:
+        return ()
+    found = [
+        plan
+        for plan in catalog.plans.values()
+        if plan.public
+        and plan.key not in holding.plans
+        and plan.serves(holding.customer_type)
+        and _would_allow(plan, feature, units, used)
+    ]
+    return tuple(p.key for p in sorted(found, key=lambda p: (p.rank, p.key)))
+
+
+def _would_allow(
+    plan: Plan, feature: str, units: int, used: Mapping[WindowKind, int]
+) -> bool:
+    offer = plan.features.get(feature)
+    return offer is not None and offer.enabled and _fits(offer, units, used)
+
+
+def _fits(offer: PlanFeature, units: int, used: Mapping[WindowKind, int]) -> bool:
+    for limit in offer.limits:
+        if limit.units is None or limit.shadow:
+            continue
+        known = used.get(limit.window)
+        if known is None:
+            shorter = [n for kind, n in used.items() if kind.code < limit.window.code]
+            known = max(shorter, default=0)
+        if known + units > limit.units:
+            return False
+    return True
+
+
+def _deny_feature(
+    catalog: Catalog, holding: Holding, customer: str, feature: Feature, units: int
+) -> Decision:
+    helping = plans_that_allow(catalog, holding, feature.key, units, {})
+    withheld = _withheld_would_allow(catalog, holding, feature.key, units, {})
+    if withheld:
+        code, status = codes.PAYMENT_REQUIRED, codes.PAYING_HELPS
+        message = f"Access to {feature.name} was withdrawn until a payment succeeds."
+    elif helping:
+        code, status = codes.FEATURE_NOT_IN_PLAN, codes.PAYING_HELPS
+        message = f"{feature.name} is not in the plan {holding.plan}; {_offer(helping)}."
+    else:
+        code, status = codes.FEATURE_UNAVAILABLE, codes.NOTHING_HELPS
+        message = f"{feature.name} is not available to this customer in any public plan."
+    return Decision(
+        allowed=False,
+        status=status,
+        customer=customer,
+        feature=feature.key,
+        units=units,
+        windows=(),
+        code=code,
+        message=message,
+        max_units_now=0,
+        unlocked_by=helping,
+    )
+
+
+def _withheld_would_allow(
+    catalog: Catalog, holding: Holding, feature: str, units: int, used: Mapping[WindowKind, int]
+) -> bool:
+    if feature in holding.blocked:
+        return False
+    return any(
+        _would_allow(catalog.plans[key], feature, units, used)
+        for key in holding.withheld
+        if key in catalog.plans
+    )
+
+
+def _reason(  # noqa: PLR0913 - the facts of one denial, each named
+    catalog: Catalog,
+    holding: Holding,
+    feature: Feature,
+    worst: WindowFigure,
+    units: int,
+    used: Mapping[WindowKind, int],
+    helping: tuple[str, ...],
+) -> tuple[str, int]:
+    if _withheld_would_allow(catalog, holding, feature.key, units, used):
+        return codes.PAYMENT_REQUIRED, codes.PAYING_HELPS
+    if feature.kind is FeatureKind.ALLOCATION:
+        code, status = codes.ALLOCATION_EXCEEDED, codes.PAYING_HELPS
+    else:
+        code = codes.CAP_CODES[worst.window]
+        status = codes.default_status(worst.window, helped=bool(helping))
+    return worst.code or code, worst.status or status
+
+
+def _over(figure: WindowFigure, units: int) -> bool:
+    return figure.limit is not None and figure.used + figure.held + units > figure.limit
+
+
+def _message(
+    feature: Feature, worst: WindowFigure, code: str, units: int, helping: tuple[str, ...]
+) -> str:
+    if code == codes.PAYMENT_REQUIRED:
+        return f"Paid access to {feature.name} was withdrawn until a payment succeeds."
+    span = "" if worst.resets_at_s is None else f" this {worst.window.value.replace('_', ' ')}"
+    text = f"{worst.used} of {worst.limit} {feature.unit or 'units'} of {feature.name} used{span}"
+    text += f"; {units} more would exceed it"
+    return f"{text}; {_offer(helping)}." if helping else f"{text}."
+
+
+def _offer(helping: tuple[str, ...]) -> str:
+    return f"the plan {helping[0]} would allow it"
