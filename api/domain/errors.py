@@ -40,18 +40,23 @@ class Forbidden(HeadroomError):
     status = 403
 
 
-class UnknownFeature(HeadroomError):
+class NotFound(HeadroomError):
+    """There is no such thing, or none that this caller may see."""
+
+    code = "NOT_FOUND"
+    status = 404
+
+
+class UnknownFeature(NotFound):
     """The catalog has no feature of that key."""
 
     code = "UNKNOWN_FEATURE"
-    status = 404
 
 
-class UnknownCustomer(HeadroomError):
+class UnknownCustomer(NotFound):
     """There is no such customer, or not for this token."""
 
     code = "UNKNOWN_CUSTOMER"
-    status = 404
 
 
 class IdempotencyConflict(HeadroomError):

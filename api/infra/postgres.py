@@ -11,9 +11,8 @@ transaction (``set local``, ``pg_advisory_xact_lock``) or on a direct connection
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal, Self, TypeAlias
 
 import asyncpg
@@ -37,7 +36,6 @@ __all__ = [
     "IntegrityViolation",
     "Isolation",
     "NotNullViolation",
-    "Notification",
     "Record",
     "UniqueViolation",
     "connect",
@@ -48,7 +46,7 @@ Record: TypeAlias = asyncpg.Record
 Connection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
 Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializable"]
 
-_NOTIFICATIONS_HELD = 10_000
+_PAUSE_SECONDS = (0.1, 5.0)  # between attempts to listen again
 
 # What PostgreSQL or the way to it may do at any moment, without anybody's mistake.
 _OPERATIONAL = (
@@ -60,14 +58,6 @@ _OPERATIONAL = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,  # a primary that became a standby
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Notification:
-    """One ``notify``: a hint that something changed, never the change itself."""
-
-    channel: str
-    payload: str
 
 
 class Database:
@@ -85,16 +75,19 @@ class Database:
         min_size: int = 1,
         max_size: int = 10,
         direct_dsn: str | None = None,
+        statement_cache: bool | None = None,
         timeout_seconds: float = 30.0,
     ) -> Self:
         """Open the pool; ``timeout_seconds`` bounds a connect, a wait for a connection, a command.
 
-        A ``direct_dsn`` says that ``dsn`` goes through a pooler in transaction mode: then no named
-        statement is kept, as the next transaction may meet another server session.
+        A ``direct_dsn`` says that ``dsn`` goes through a pooler in transaction mode: then, unless
+        ``statement_cache`` says that the pooler follows them, no named statement is kept, as the
+        next transaction may meet another server session.
 
         Raises: Unavailable.
         """
         pooled = direct_dsn is not None
+        cached = not pooled if statement_cache is None else statement_cache
         with _door():
             pool = await asyncpg.create_pool(
                 dsn,
@@ -104,7 +97,7 @@ class Database:
                 reset=_keep,
                 timeout=timeout_seconds,
                 command_timeout=timeout_seconds,
-                statement_cache_size=0 if pooled else 1024,
+                statement_cache_size=1024 if cached else 0,
                 server_settings={} if pooled else _session(),
             )
         return cls(pool, direct_dsn or dsn)
@@ -125,7 +118,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+        self, *, isolation: Isolation | None = None, readonly: bool = False
     ) -> AsyncGenerator[Connection]:
         """Run the block in one transaction: committed at its end, rolled back by any error.
 
@@ -166,41 +159,50 @@ class Database:
             yield conn
 
     @asynccontextmanager
-    async def listen(self, *channels: str) -> AsyncGenerator[AsyncIterator[Notification]]:
-        """Listen to channels for the length of the block.
+    async def listen(
+        self, channel: str, heard: Callable[[str | None], None]
+    ) -> AsyncGenerator[None]:
+        """Hand each payload notified on ``channel`` to ``heard``, for the length of the block.
 
-        What was notified before the block, or while a connection was lost, is not told: a
-        listener reads the tables once after each start. The iteration raises ``Unavailable`` when
-        the connection is lost or the reader falls too far behind.
+        A notification is a hint: what was told while no connection stood is lost. So ``heard`` is
+        called with None whenever a connection begins to listen, also the first time, and reads
+        the tables then. A lost connection is made again, at growing intervals up to five seconds.
+
+        Raises: Unavailable, where the first connection cannot be made.
         """
-        queue: asyncio.Queue[Notification | None] = asyncio.Queue(_NOTIFICATIONS_HELD)
+        began = asyncio.Event()
+        listening = asyncio.create_task(self._keep_listening(channel, heard, began))
+        beginning = asyncio.create_task(began.wait())
+        try:
+            await asyncio.wait({listening, beginning}, return_when=asyncio.FIRST_COMPLETED)
+            if listening.done():
+                await listening
+            yield
+        finally:
+            beginning.cancel()
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
 
-        def heard(_conn: object, _pid: int, channel: str, payload: object) -> None:
-            if not queue.full():
-                queue.put_nowait(Notification(channel, str(payload)))
-
-        def lost(_conn: object) -> None:
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(None)
-
-        async def told() -> AsyncIterator[Notification]:
-            while (notification := await queue.get()) is not None:
-                yield notification
-                if queue.full():
-                    raise Unavailable("PostgreSQL's notifications came faster than they were read.")
-            raise Unavailable("The connection for PostgreSQL's notifications was lost.")
-
-        async with self.direct() as conn:
-            conn.add_termination_listener(lost)
-            with _door():
-                for channel in channels:
-                    await conn.add_listener(channel, heard)
-            yield told()
-            # Closing on purpose is not a loss, and an idle connection needs no farewell to hear.
-            conn.remove_termination_listener(lost)
-            for channel in channels if not conn.is_closed() else ():
-                await conn.remove_listener(channel, heard)
+    async def _keep_listening(
+        self, channel: str, heard: Callable[[str | None], None], began: asyncio.Event
+    ) -> None:
+        pause_seconds = _PAUSE_SECONDS[0]
+        while True:
+            try:
+                async with self.direct() as conn:
+                    lost = asyncio.Event()
+                    conn.add_termination_listener(lambda *_, lost=lost: lost.set())
+                    await conn.add_listener(channel, lambda *told: heard(str(told[3])))
+                    heard(None)
+                    began.set()
+                    pause_seconds = _PAUSE_SECONDS[0]
+                    await lost.wait()
+            except Unavailable:
+                if not began.is_set():
+                    raise
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, _PAUSE_SECONDS[1])
 
 
 @asynccontextmanager
