@@ -1,0 +1,116 @@
+"""What every test may ask for by name; all of it real, none of it shared between tests.
+
+============================ ==================================================================
+``engines``                  this process's own PostgreSQL and Valkey, thrown away at its end
+``database_url``             the DSN of a fresh, migrated database, this test's own
+``database``                 an open ``Database`` on it
+``redis_url``                the URL of the Valkey, emptied before this test
+``clock``                    a ``FakeClock`` at 10:00 UTC on Tuesday, 10 March 2026
+``engines_factory``          starts more engines, for tests that kill, stop or rewind them:
+                             ``engines = await engines_factory(append_only=True)``; migrated,
+                             and gone with the test
+``empty_database_url``       the DSN of a fresh database without any table
+============================ ==================================================================
+
+Every process of ``pytest -n`` runs engines of its own, so tests need not know of each other.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from itertools import count
+from typing import TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import pytest_asyncio
+from hypothesis import settings
+from redis import Redis
+
+from api.infra.engines.throwaway import ThrowawayEngines
+from api.infra.migrations import Migrator
+from api.infra.postgres import Database, connect
+from tests.support.clock import FakeClock
+
+EnginesFactory: TypeAlias = Callable[..., Awaitable[ThrowawayEngines]]
+
+_TEMPLATE = "migrated"
+_numbers = count(1)
+
+# How long an example takes says what else the machine did, not whether the code is right.
+settings.register_profile("headroom", deadline=None)
+settings.load_profile("headroom")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def engines() -> AsyncGenerator[ThrowawayEngines]:
+    async with ThrowawayEngines.start() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def migrated_template(engines: ThrowawayEngines) -> str:
+    """Migrate one database, once; copying it takes a fraction of migrating another."""
+    async with connect(engines.database_url) as admin:
+        await admin.execute(f"create database {_TEMPLATE}")
+    await Migrator(_beside(engines.database_url, _TEMPLATE)).up()
+    return _TEMPLATE
+
+
+@pytest.fixture
+async def database_url(engines: ThrowawayEngines, migrated_template: str) -> AsyncIterator[str]:
+    async with _fresh_database(engines, migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(engines: ThrowawayEngines) -> AsyncIterator[str]:
+    async with _fresh_database(engines, "template1") as url:
+        yield url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with await Database.open(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def redis_url(engines: ThrowawayEngines) -> str:
+    with Redis.from_url(engines.redis_url) as redis:
+        redis.flushall()
+        redis.script_flush()
+    return engines.redis_url
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(datetime(2026, 3, 10, 10, tzinfo=UTC))
+
+
+@pytest.fixture
+async def engines_factory() -> AsyncIterator[EnginesFactory]:
+    async with AsyncExitStack() as stack:
+
+        async def start(*, append_only: bool = False) -> ThrowawayEngines:
+            started = await stack.enter_async_context(
+                ThrowawayEngines.start(append_only=append_only)
+            )
+            await Migrator(started.database_url).up()
+            return started
+
+        yield start
+
+
+@asynccontextmanager
+async def _fresh_database(engines: ThrowawayEngines, template: str) -> AsyncGenerator[str]:
+    name = f"test_{next(_numbers)}"
+    async with connect(engines.database_url) as admin:
+        await admin.execute(f"create database {name} template {template}")
+    yield _beside(engines.database_url, name)
+    async with connect(engines.database_url) as admin:
+        await admin.execute(f"drop database {name} with (force)")
+
+
+def _beside(dsn: str, database: str) -> str:
+    return urlunsplit(urlsplit(dsn)._replace(path=f"/{database}"))
