@@ -1,0 +1,38 @@
+# Everything a developer, an evaluator or CI does here. `make` alone lists it.
+# The environment is made from hash-pinned requirements when they changed, and only then.
+
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help environment run test check fmt bench requirements clean
+
+help:  ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+environment:  ## Create or update .venv (every other target does this first)
+	@sh scripts/environment
+
+run: environment  ## Serve on 127.0.0.1:8000 with embedded engines and a demo catalog; Ctrl-C stops it
+	@exec $(BIN)/headroom serve --dev --catalog examples/bookkeeper.toml
+
+test: environment  ## Run the whole suite on throw-away engines (ARGS="tests/infra -k clock" for less)
+	@$(BIN)/pytest -n auto $(ARGS)
+
+check: environment  ## Lint, formatting, types, and the rooms' borders: exactly what CI runs
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: environment  ## Format the code and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: environment  ## Measure speed and size on this machine (ARGS="consume" for one part)
+	@$(BIN)/python -m bench $(ARGS)
+
+requirements:  ## Lock the dependencies again, with hashes (needs uv; ARGS="--upgrade" for newer ones)
+	@sh scripts/lock $(ARGS)
+
+clean:  ## Remove the environment and every cache; no data
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
