@@ -84,6 +84,13 @@ class PastDuePolicy(StrEnum):
     WITHDRAW = "withdraw"
 
 
+class Audience(StrEnum):
+    """Whom a notice is written to: the customer's own address, or its administrators."""
+
+    CUSTOMER = "customer"
+    ADMINISTRATORS = "administrators"
+
+
 @dataclass(frozen=True, slots=True)
 class OutagePolicy:
     """A mode, and for ``bounded`` the units that may pass unseen per customer and feature."""
@@ -167,10 +174,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class AddOn:
-    """Features bought beside a plan, times a quantity."""
+    """Features bought beside one of ``plans`` (none named: beside any), times a quantity."""
 
     key: str
     name: str
+    plans: frozenset[str] = frozenset()
     prices: tuple[Price, ...] = ()
     features: Mapping[str, PlanFeature] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -186,7 +194,10 @@ class CustomerType:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Everything that is sold, as one revision."""
+    """Everything that is sold, as one revision.
+
+    ``grace_days`` past due lead to the default plan; None waits for what the provider decides.
+    """
 
     product: str
     features: Mapping[str, Feature]
@@ -195,6 +206,9 @@ class Catalog:
     customer_types: Mapping[str, CustomerType]
     default_customer_type: str
     past_due: PastDuePolicy = PastDuePolicy.KEEP
+    grace_days: int | None = None
+    past_due_notice: Audience = Audience.CUSTOMER
+    trial_reminder_days: int = 3
 
     def plan_of_price(self, price_key: str) -> Plan | None:
         """Return the plan that this price buys, None when no plan has it."""
