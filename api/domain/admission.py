@@ -108,13 +108,12 @@ def judge(  # noqa: PLR0913 - the facts of one decision, each named
             after[slot] = Count(window, reached)
             row.append(Figure(limit, window, reached, full))
         figures.append(tuple(row))
-    if outcome is Outcome.DENIED or action is Action.CHECK:
-        before = tuple(
-            row and tuple(_as_before(f, slot_feature, counts) for f in row)
-            for row, (slot_feature, _) in zip(figures, items, strict=True)
-        )
-        return Judgement(outcome, before, counts)
-    return Judgement(outcome, tuple(figures), after)
+    shown = counts if outcome is Outcome.DENIED or action is Action.CHECK else after
+    rows = tuple(
+        row if row is None else tuple(_in(shown, feature, figure) for figure in row)
+        for row, (feature, _) in zip(figures, items, strict=True)
+    )
+    return Judgement(outcome, rows, shown)
 
 
 def present(
@@ -139,7 +138,8 @@ def _reach(action: Action, used: int, units: int) -> int:
     return units if action is Action.STATE else used + units
 
 
-def _as_before(figure: Figure, feature: str, counts: Mapping[Slot, Count]) -> Figure:
+def _in(counts: Mapping[Slot, Count], feature: str, figure: Figure) -> Figure:
+    """Show ``figure`` as it stands in ``counts``; a repeated feature shows the same twice."""
     known = counts.get((feature, figure.limit.window))
     used = 0 if known is None or _turned(known.window, figure.window) else known.used
     return Figure(figure.limit, figure.window, used, figure.full)

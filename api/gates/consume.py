@@ -1,0 +1,345 @@
+"""The decision: judge and count in one step.
+
+Failure policy: with the counters out of reach each feature's outage policy answers; with the
+record out of reach fast features go on and journaled ones are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from api.domain.admission import COUNTED_KINDS, Action
+from api.domain.catalog import (
+    MAX_UNITS,
+    Catalog,
+    Durability,
+    Feature,
+    FeatureKind,
+)
+from api.domain.decision import Decision, Holding, WindowFigure, allow, deny
+from api.domain.errors import (
+    HeadroomError,
+    IdempotencyConflict,
+    InvalidInput,
+    Unavailable,
+    UnknownFeature,
+)
+from api.gates.judge import CountersLost, Judge
+from api.gates.outage import Outage
+from api.gates.outcome import ConsumeRequest, Consumption, ConsumptionId, Denied
+from api.metering.counters import Operation, Reply, Verdict, figures
+
+MOST_ITEMS = 100
+LONGEST_KEY = 200
+REPLAY_HERE_MS = 600_000
+"""Longest time for which the counter store itself keeps an answer."""
+
+_GRANTED = 0
+
+
+class Selling(Protocol):
+    """What the gate must know of what is sold: the newest revision, in memory."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The newest catalog."""
+        ...
+
+    @property
+    def feature_ids(self) -> Mapping[str, int]:
+        """The stable number of each feature."""
+        ...
+
+
+class Answers(Protocol):
+    """Answers of named operations that only the record still has."""
+
+    async def find(self, customer: str, operation_id: str, at_ms: int) -> Reply | None:
+        """Return the recorded answer, its fingerprint in ``entry``; None if there is none."""
+        ...
+
+
+class Revisions(Protocol):
+    """Where the newest revision is found."""
+
+    @property
+    def newest(self) -> Selling:
+        """The newest revision known to this process."""
+        ...
+
+    async def refresh(self) -> object:
+        """Read the newest revision from the record."""
+        ...
+
+
+class Gate:
+    """Decisions on metered features and allocations, and the figures behind them."""
+
+    def __init__(
+        self, revisions: Revisions, judge: Judge, outage: Outage, answers: Answers
+    ) -> None:
+        self._revisions = revisions
+        self._judge = judge
+        self._outage = outage
+        self._answers = answers
+        self._prefix = secrets.token_urlsafe(9)
+        self._numbers = itertools.count()
+
+    async def consume(
+        self, customer: str, feature: str, units: int, key: str | None, at: int
+    ) -> Consumption | Denied:
+        """Judge and count ``units``; ``at`` is the instant in ms since 1970.
+
+        Raises: UnknownCustomer, UnknownFeature, InvalidInput, IdempotencyConflict, Unavailable.
+        Cost: one round trip to the counters; a journaled feature waits for a commit as well.
+        """
+        outcome = await self._decide(Action.CONSUME, customer, ((feature, units),), key, at)
+        return outcome if isinstance(outcome, Denied) else outcome[0]
+
+    async def consume_together(
+        self, customer: str, items: Sequence[tuple[str, int]], key: str | None, at: int
+    ) -> tuple[Consumption, ...] | Denied:
+        """Judge and count several features, all or nothing. Raises and costs as ``consume``."""
+        if not items:
+            raise InvalidInput("items must name at least one feature")
+        if len(items) > MOST_ITEMS:
+            raise InvalidInput(f"at most {MOST_ITEMS} items go together, not {len(items)}")
+        return await self._decide(Action.CONSUME, customer, tuple(items), key, at)
+
+    async def consume_each(
+        self, inputs: Sequence[ConsumeRequest], at: int
+    ) -> list[Consumption | Denied | HeadroomError]:
+        """Judge and count independent items, outcomes in order; they travel together."""
+        if len(inputs) > MOST_ITEMS:
+            raise InvalidInput(f"at most {MOST_ITEMS} items go in one batch, not {len(inputs)}")
+        return list(await asyncio.gather(*(self._each(item, at) for item in inputs)))
+
+    async def check(self, customer: str, feature: str, units: int, at: int) -> Decision:
+        """Answer what ``consume`` would, and count nothing.
+
+        Raises: UnknownCustomer, UnknownFeature, InvalidInput, Unavailable.
+        """
+        known = await self._feature(feature)
+        _expect_units(units)
+        operation = Operation(Action.CHECK, customer, "", ((self._id(feature), units),))
+        try:
+            reply = await self._judge.ask(operation, at, journaled=False)
+        except CountersLost:
+            return await self._outage.check(customer, known, units, at)
+        if reply.verdict is Verdict.DENIED:
+            return self._denials(customer, ((known, units),), reply, at)[0]
+        return allow(customer, feature, units, figures(reply.rows[0]))
+
+    async def release(
+        self, customer: str, feature: str, units: int, key: str | None, at: int
+    ) -> Consumption:
+        """Give back units of an allocation, or of a metered feature's present windows.
+
+        Raises: InvalidInput below zero; as ``consume`` else. What a named consumption took is
+        given back by ``Releases.release``.
+        """
+        return await self._count(Action.RELEASE, customer, feature, units, key, at)
+
+    async def state(
+        self, customer: str, feature: str, units: int, key: str | None, at: int
+    ) -> Consumption:
+        """State how many units of an allocation are in use, 0 or more, also above its limit."""
+        if (await self._feature(feature)).kind is not FeatureKind.ALLOCATION:
+            raise InvalidInput(f"{feature} is not an allocation; only those can be stated")
+        return await self._count(Action.STATE, customer, feature, units, key, at)
+
+    async def figures(
+        self, customer: str, features: Sequence[str], at: int
+    ) -> dict[str, tuple[WindowFigure, ...] | None]:
+        """Return the windows of each feature as they stand; None where it is not granted.
+
+        Raises: UnknownCustomer, UnknownFeature, Unavailable. Cost: one round trip per 100.
+        """
+        found: dict[str, tuple[WindowFigure, ...] | None] = {}
+        for batch in _batches(features):
+            for feature in batch:
+                await self._feature(feature)
+            items = [(self._id(feature), 0) for feature in batch]
+            operation = Operation(Action.CHECK, customer, "", items)
+            reply = await self._judge.ask(operation, at, journaled=False)
+            for feature, row in zip(batch, reply.rows, strict=True):
+                found[feature] = None if row == _GRANTED else figures(row)
+        return found
+
+    async def feature(self, key: str) -> Feature:
+        """Return the feature of that key in the newest catalog. Raises: UnknownFeature."""
+        return await self._feature(key)
+
+    async def _each(self, item: ConsumeRequest, at: int) -> Consumption | Denied | HeadroomError:
+        try:
+            return await self.consume(item.customer, item.feature, item.units, item.key, at)
+        except HeadroomError as error:
+            return error
+
+    async def _count(
+        self, action: Action, customer: str, feature: str, units: int, key: str | None, at: int
+    ) -> Consumption:
+        outcome = await self._decide(action, customer, ((feature, units),), key, at)
+        if isinstance(outcome, Denied):
+            raise InvalidInput(outcome.decisions[0].message or f"{feature} is not granted")
+        return outcome[0]
+
+    async def _decide(
+        self,
+        action: Action,
+        customer: str,
+        items: tuple[tuple[str, int], ...],
+        key: str | None,
+        at: int,
+    ) -> tuple[Consumption, ...] | Denied:
+        asked = []
+        for name, units in items:
+            feature = await self._feature(name)
+            _expect_units(units, least=0 if action is Action.STATE else 1)
+            if feature.kind not in COUNTED_KINDS:
+                raise InvalidInput(f"{name} is a {feature.kind} feature: check it, nothing is used")
+            asked.append((feature, units))
+        journaled = any(_journaled(f) for f, _ in asked)
+        operation = self._operation(action, customer, asked, key)
+        if key is not None and journaled:
+            known = await self._answers.find(customer, key, at)
+            if known is not None:
+                if known.entry != operation.fingerprint:
+                    raise _conflict(key)
+                return self._consumed(customer, asked, known, operation, replayed=True)
+        try:
+            reply = await self._judge.ask(operation, at, journaled=journaled)
+        except CountersLost as lost:
+            if action is not Action.CONSUME:
+                raise Unavailable(lost.message) from lost
+            return await self._outage.consume(operation, asked, at, lost)
+        if reply.verdict is Verdict.CONFLICT:
+            raise _conflict(key or "")
+        if reply.verdict is Verdict.DENIED:
+            return Denied(self._denials(customer, tuple(asked), reply, at))
+        return self._consumed(
+            customer, asked, reply, operation, replayed=reply.verdict is Verdict.REPLAYED
+        )
+
+    def _operation(
+        self, action: Action, customer: str, asked: Sequence[tuple[Feature, int]], key: str | None
+    ) -> Operation:
+        ids = [(self._id(feature.key), units) for feature, units in asked]
+        if key is None:
+            return Operation(action, customer, f"~{self._prefix}{next(self._numbers):x}", ids)
+        _expect_key(key)
+        record_ms = min(feature.replay_seconds for feature, _ in asked) * 1000
+        contents = action.value[0] + ";".join(f"{i}:{units}" for i, units in ids)
+        return Operation(
+            action, customer, key, ids, contents, min(record_ms, REPLAY_HERE_MS), record_ms
+        )
+
+    def _consumed(
+        self,
+        customer: str,
+        asked: Sequence[tuple[Feature, int]],
+        reply: Reply,
+        operation: Operation,
+        *,
+        replayed: bool,
+    ) -> tuple[Consumption, ...]:
+        return tuple(
+            Consumption(
+                ConsumptionId(reply.at_ms, place, operation.operation_id).encode(),
+                customer,
+                feature.key,
+                units,
+                figures(row),
+                replayed,
+            )
+            for place, ((feature, units), row) in enumerate(zip(asked, reply.rows, strict=True))
+        )
+
+    def _denials(
+        self, customer: str, asked: Sequence[tuple[Feature, int]], reply: Reply, at: int
+    ) -> tuple[Decision, ...]:
+        """Explain every item that was refused, the one to report first."""
+        holding = reply.holding or Holding("", "", ())
+        totals: dict[str, int] = {}
+        for feature, units in asked:
+            totals[feature.key] = totals.get(feature.key, 0) + units
+        found: dict[str, Decision] = {}
+        for (feature, _), row in zip(asked, reply.rows, strict=True):
+            if feature.key in found:
+                continue
+            units = totals[feature.key]
+            windows = None if row == _GRANTED else figures(row)
+            if windows is not None and not any(_over(w, units) for w in windows):
+                continue
+            found[feature.key] = deny(
+                self._revisions.newest.catalog,
+                holding,
+                customer,
+                feature,
+                units,
+                windows,
+                at_s=at // 1000,
+            )
+        return tuple(sorted(found.values(), key=_precedence))
+
+    async def _feature(self, key: str) -> Feature:
+        feature = self._revisions.newest.catalog.features.get(key)
+        if feature is None:
+            await self._revisions.refresh()
+            feature = self._revisions.newest.catalog.features.get(key)
+        if feature is None:
+            raise UnknownFeature(f"the catalog has no feature {key!r}")
+        return feature
+
+    def _id(self, feature: str) -> int:
+        return self._revisions.newest.feature_ids[feature]
+
+
+def _journaled(feature: Feature) -> bool:
+    """Tell whether an answer waits for the record.
+
+    A catalog with a lifetime limit on a feature that is not journaled is refused when it is read.
+    """
+    return feature.durability is Durability.JOURNALED or feature.kind is FeatureKind.ALLOCATION
+
+
+def _expect_units(units: int, *, least: int = 1) -> None:
+    if not least <= units <= MAX_UNITS:
+        raise InvalidInput(f"units must be {least} to 2^53 - 1, not {units}")
+
+
+def _expect_key(key: str) -> None:
+    if not 1 <= len(key) <= LONGEST_KEY or not key.isprintable() or key.startswith("~"):
+        raise InvalidInput(
+            f"idempotencyKey must be 1 to {LONGEST_KEY} printable characters and not begin with ~"
+        )
+
+
+def _conflict(key: str) -> IdempotencyConflict:
+    return IdempotencyConflict(f"idempotencyKey {key!r} was used for an operation with other contents")
+
+
+def _over(figure: WindowFigure, units: int) -> bool:
+    if figure.limit is None or figure.shadow:
+        return False
+    return figure.used + figure.held + units > figure.limit
+
+
+def _precedence(decision: Decision) -> tuple[int, bool, int]:
+    """Order denials: feature, payment, allocation, caps; of caps the one that resets last first."""
+    if decision.window is None:
+        return (1 if decision.code == "PAYMENT_REQUIRED" else 0, False, 0)
+    if decision.code == "PAYMENT_REQUIRED":
+        return (1, False, 0)
+    if decision.code == "ALLOCATION_EXCEEDED":
+        return (2, False, 0)
+    resets = decision.window.resets_at_s
+    return (3, resets is not None, -(resets or 0))
+
+
+def _batches(features: Sequence[str]) -> list[Sequence[str]]:
+    return [features[i : i + MOST_ITEMS] for i in range(0, len(features), MOST_ITEMS)]

@@ -1,0 +1,153 @@
+"""What is answered while the counters are out of reach, by each feature's own policy.
+
+Failure policy, in one line: ``closed`` refuses; ``open`` allows; ``bounded`` allows what the
+record can still count for the whole fleet, and refuses when the record is gone too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from api.domain.catalog import Feature, OutageMode
+from api.domain.decision import Decision, allow
+from api.domain.entitlements import Entitlement
+from api.domain.errors import IdempotencyConflict, Unavailable
+from api.gates.outcome import Consumption, ConsumptionId, Denied
+from api.metering.blind import Blind, BlindItem
+from api.metering.counters import Operation
+from api.metering.hydration import Hydration
+from api.metering.journal import instant
+
+log = logging.getLogger(__name__)
+
+
+class Holders(Protocol):
+    """What the catalog's side knows of a customer without the counters."""
+
+    async def entitled(self, customer: str, at: datetime) -> tuple[int, Mapping[str, Entitlement]]:
+        """Return the customer's number and entitlements. Raises: UnknownCustomer, Unavailable."""
+        ...
+
+    async def keys_of(self, customer_ids: Sequence[int]) -> Mapping[int, str]:
+        """Return the keys of these customers."""
+        ...
+
+
+class Outage:
+    """Degraded answers, and their settling once the counters are back."""
+
+    def __init__(self, blind: Blind, hydration: Hydration, holders: Holders) -> None:
+        self._blind = blind
+        self._hydration = hydration
+        self._holders = holders
+
+    async def consume(
+        self,
+        operation: Operation,
+        asked: Sequence[tuple[Feature, int]],
+        at_ms: int,
+        lost: Unavailable,
+    ) -> tuple[Consumption, ...] | Denied:
+        """Answer a consumption that could not be judged.
+
+        Raises: Unavailable where a feature's policy refuses; IdempotencyConflict.
+        Cost: one transaction of the record.
+        """
+        if any(feature.outage.mode is OutageMode.CLOSED for feature, _ in asked):
+            raise Unavailable(lost.message)
+        bounded = any(feature.outage.mode is OutageMode.BOUNDED for feature, _ in asked)
+        at = instant(at_ms)
+        try:
+            recorded_at = await self._record(operation, asked, at)
+        except Refused:
+            raise
+        except Unavailable:
+            if bounded:
+                raise
+            log.warning("units passed unrecorded: counters and record are both out of reach")
+            recorded_at = at
+        return tuple(
+            Consumption(
+                ConsumptionId(
+                    int(recorded_at.timestamp() * 1000), place, operation.operation_id
+                ).encode(),
+                operation.customer,
+                feature.key,
+                units,
+                (),
+                replayed=recorded_at != at,
+                degraded=True,
+            )
+            for place, (feature, units) in enumerate(asked)
+        )
+
+    async def check(
+        self, customer: str, feature: Feature, units: int, at_ms: int
+    ) -> Decision:
+        """Answer a check that could not be judged. Raises: Unavailable."""
+        if feature.outage.mode is OutageMode.CLOSED:
+            raise Unavailable("the counters cannot be reached")
+        try:
+            _, entitlements = await self._holders.entitled(customer, instant(at_ms))
+        except Unavailable:
+            if feature.outage.mode is OutageMode.BOUNDED:
+                raise
+        else:
+            _expect_granted(entitlements, feature)
+        return allow(customer, feature.key, units, (), degraded=True)
+
+    async def settle(self) -> int:
+        """Put what passed blind into record and counters, once; return how many customers.
+
+        Raises: Unavailable; what was done by then stays done.
+        """
+        customers = await self._blind.unsettled()
+        names = await self._holders.keys_of(customers)
+        for customer_id in customers:
+            await self._blind.record(customer_id)
+            await self._hydration.forget(names[customer_id])
+            await self._blind.settled(customer_id)
+        return len(customers)
+
+    async def _record(
+        self, operation: Operation, asked: Sequence[tuple[Feature, int]], at: datetime
+    ) -> datetime:
+        customer_id, entitlements = await self._holders.entitled(operation.customer, at)
+        for feature, _ in asked:
+            _expect_granted(entitlements, feature)
+        items = [
+            BlindItem(
+                feature_id,
+                units,
+                feature.outage.units if feature.outage.mode is OutageMode.BOUNDED else None,
+            )
+            for (feature, _), (feature_id, units) in zip(asked, operation.items, strict=True)
+        ]
+        expires_at = None
+        if operation.fingerprint:
+            expires_at = at + timedelta(milliseconds=operation.record_ms)
+        outcome = await self._blind.admit(
+            customer_id, operation.operation_id, items, at, operation.fingerprint, expires_at
+        )
+        if outcome is None:
+            raise Refused(
+                "the counters cannot be reached, and the units allowed meanwhile are used"
+            )
+        if isinstance(outcome, str):
+            raise IdempotencyConflict(
+                f"idempotencyKey {operation.operation_id!r} was used with other contents"
+            )
+        return outcome
+
+
+class Refused(Unavailable):
+    """A policy that allows does not reach this far: not granted, or its bound is reached."""
+
+
+def _expect_granted(entitlements: Mapping[str, Entitlement], feature: Feature) -> None:
+    entitlement = entitlements.get(feature.key)
+    if entitlement is None or not entitlement.granted:
+        raise Refused(f"the counters cannot be reached, and {feature.key} is not granted")

@@ -1,0 +1,64 @@
+"""What the gate answers: a consumption, or a denial with its reasons."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from api.domain.decision import Decision, WindowFigure
+from api.domain.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """Units that were counted. ``windows`` are as they stood right after."""
+
+    id: str
+    customer: str
+    feature: str
+    units: int
+    windows: tuple[WindowFigure, ...]
+    replayed: bool = False
+    degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A call that was refused and counted nothing; the first decision is the one to report."""
+
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumeRequest:
+    """One independent item of a batch."""
+
+    customer: str
+    feature: str
+    units: int = 1
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumptionId:
+    """What a consumption's opaque id holds: when and as what it is recorded."""
+
+    at_ms: int
+    item: int
+    operation_id: str
+
+    def encode(self) -> str:
+        """Return the opaque form that callers keep."""
+        text = f"{self.at_ms:x}.{self.item:x}.{self.operation_id}"
+        return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+    @classmethod
+    def decode(cls, opaque: str) -> ConsumptionId:
+        """Read an opaque id. Raises: InvalidInput when it is not one."""
+        try:
+            raw = base64.urlsafe_b64decode(opaque + "=" * (-len(opaque) % 4)).decode()
+            at_ms, item, operation_id = raw.split(".", 2)
+            return cls(int(at_ms, 16), int(item, 16), operation_id)
+        except (ValueError, binascii.Error, UnicodeError) as error:
+            raise InvalidInput("consumptionId is not the id of a consumption") from error

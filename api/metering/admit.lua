@@ -1,0 +1,242 @@
+-- Judge and count one operation of one customer: everything or nothing.
+--
+-- Equals the pure model `judge` in api/domain/admission.py, on the encoded snapshot of
+-- api/domain/snapshot.py; a denied or refused call writes nothing.
+--
+-- KEYS  1 epoch marker   2 snapshot   3 counters   4 journal   5 answer of this operation
+-- ARGV  1 epoch of the shard
+--       2 instant, milliseconds since 1970
+--       3 largest difference to the server's own clock, ms (0: any)
+--       4 most entries the journal may hold
+--       5 action: c consume, k check, r release, s state (an absolute count)
+--       6 operation id
+--       7 fingerprint of the contents ('' : the caller did not name the operation)
+--       8 ms for which the answer is kept here    9 ms for which the record keeps it
+--       10.. feature id, units; for each item
+-- Reply, MessagePack:
+--   {1, entry id, refresh, counted at ms, figures...}   allowed; refresh 1: the snapshot wants
+--                                        building again
+--   {2, holding, refresh, rows...}       denied; a row is 0 (not granted) or figures
+--   {3, reply that was given}            the same operation again
+--   {4} same operation id, other contents   {5} snapshot unknown or past   {6} counters unknown
+--   {7, marker or ''} another epoch         {8} journal full   {9, server ms} clocks differ
+--   {10, item} below zero                   {11, item} beyond 2^53 - 1
+--   figures: per limit window code, limit (-1: none), used, start, end (0: never), code, status,
+--   shadow, in one flat list; of an allowed call as they are after it, else as before.
+-- Cost: O(items x limits), two hash reads and at most one hash write, one XADD, one SET.
+-- Bounds: at most 100 items; a snapshot's lists are at most 12 boundaries long.
+local pack, unpack_ = cmsgpack.pack, cmsgpack.unpack
+local floor = math.floor
+
+local marker = redis.call('GET', KEYS[1])
+if marker ~= ARGV[1] then
+  return pack({7, marker or ''})
+end
+local now = tonumber(ARGV[2])
+local skew = tonumber(ARGV[3])
+if skew > 0 then
+  local time = redis.call('TIME')
+  local server = time[1] * 1000 + floor(time[2] / 1000)
+  if server - now > skew or now - server > skew then
+    return pack({9, server})
+  end
+end
+local action, fingerprint = ARGV[5], ARGV[7]
+if fingerprint ~= '' then
+  local known = redis.call('GET', KEYS[5])
+  if known then
+    local expires, contents, reply = unpack_(known)
+    if now < expires then
+      if contents ~= fingerprint then
+        return pack({4})
+      end
+      return pack({3, unpack_(reply)})
+    end
+  end
+end
+
+local fields, n = {'m'}, 1
+for i = 10, #ARGV, 2 do
+  n = n + 1
+  fields[n] = ARGV[i]
+end
+local facts = redis.call('HMGET', KEYS[2], unpack(fields))
+if not facts[1] then
+  return pack({5})
+end
+local epoch, _, valid_until, refresh_at, customer_id = unpack_(facts[1])
+local now_s = floor(now / 1000)
+if epoch ~= tonumber(ARGV[1]) or (valid_until > 0 and now_s >= valid_until) then
+  return pack({5})
+end
+local refresh = (refresh_at > 0 and now_s >= refresh_at) and 1 or 0
+
+-- The slots of the features asked, read at once.
+local limits_of, slots, m = {}, {'_'}, 1
+for i = 2, n do
+  if facts[i] then
+    local feature = unpack_(facts[i])
+    limits_of[i] = feature[2]
+    for j = 1, #feature[2] do
+      m = m + 1
+      slots[m] = fields[i] .. ':' .. feature[2][j][1]
+    end
+  end
+end
+local ends, counts, touched = {}, {}, {}
+if m > 1 then
+  local stored = redis.call('HMGET', KEYS[3], unpack(slots))
+  if stored[1] ~= ARGV[1] then
+    return pack({6})
+  end
+  for i = 2, m do
+    if not stored[i] then
+      return pack({6})
+    end
+    ends[slots[i]], counts[slots[i]] = unpack_(stored[i])
+  end
+end
+
+-- The window of these bounds that holds now_s; an end of 0 never comes, nil is past the bounds.
+local function present(bounds)
+  local count = #bounds
+  if count == 0 then
+    return 0, 0
+  end
+  if bounds[1] == 0 then
+    local length, offset = bounds[2], bounds[3]
+    local start = floor((now_s - offset) / length) * length + offset
+    return start, start + length
+  end
+  for i = 2, count do
+    if now_s < bounds[i] then
+      return bounds[i - 1], bounds[i]
+    end
+  end
+  return nil, nil
+end
+
+-- Where the window that ends then began; windows never turn backward, so a call that comes with
+-- an earlier instant is counted in the window already turned to.
+local function began(bounds, stop, start)
+  if bounds[1] == 0 then
+    return stop - bounds[2]
+  end
+  for i = 2, #bounds do
+    if bounds[i] == stop then
+      return bounds[i - 1]
+    end
+  end
+  return start
+end
+
+local rows, denied, counted_at = {}, false, now
+local writes, deltas = {}, {}
+for i = 2, n do
+  local units = tonumber(ARGV[8 + (i - 1) * 2 + 1])
+  local limits = limits_of[i]
+  deltas[i] = units
+  if not limits then
+    denied = true
+    rows[i - 1] = 0
+  else
+    local row, k = {}, 0
+    for j = 1, #limits do
+      local limit = limits[j]
+      local slot = slots[1] and (fields[i] .. ':' .. limit[1])
+      local start, stop = present(limit[4])
+      if not start then
+        return pack({5})
+      end
+      local used, before = counts[slot], ends[slot]
+      if before > stop and stop > 0 then
+        start, stop = began(limit[4], before, start), before
+        if start * 1000 > counted_at then
+          counted_at = start * 1000
+        end
+      elseif before > 0 and before <= start then
+        used = 0
+      end
+      local reached
+      if action == 'r' then
+        reached = used - units
+        if reached < 0 then
+          return pack({10, i - 2})
+        end
+      elseif action == 's' then
+        reached = units
+        deltas[i] = units - used
+      else
+        reached = used + units
+        if reached > 9007199254740991 then
+          return pack({11, i - 2})
+        end
+        if limit[2] >= 0 and reached > limit[2] and limit[3] == 0 then
+          denied = true
+        end
+      end
+      if touched[slot] == nil then
+        touched[slot] = used
+      end
+      ends[slot], counts[slot] = stop, reached
+      row[k + 1], row[k + 2], row[k + 3] = limit[1], limit[2], slot
+      row[k + 4], row[k + 5] = start, stop
+      row[k + 6], row[k + 7], row[k + 8] = limit[5], limit[6], limit[3]
+      k = k + 8
+      writes[#writes + 1] = slot
+    end
+    rows[i - 1] = row
+  end
+end
+
+local keep = action ~= 'k' and not denied
+for i = 1, n - 1 do
+  local row = rows[i]
+  if row ~= 0 then
+    for k = 3, #row, 8 do
+      local slot = row[k]
+      row[k] = keep and counts[slot] or touched[slot]
+    end
+  end
+end
+if denied then
+  local holding = redis.call('HGET', KEYS[2], 'x')
+  if not holding then
+    return pack({5})
+  end
+  return pack({2, unpack_(holding), refresh, unpack(rows)})
+end
+if not keep then
+  return pack({1, '', refresh, 0, unpack(rows)})
+end
+if redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[4]) then
+  return pack({8})
+end
+
+if #writes > 0 then
+  local pairs_, p = {}, 0
+  for i = 1, #writes do
+    local slot = writes[i]
+    pairs_[p + 1], pairs_[p + 2] = slot, pack(ends[slot], counts[slot])
+    p = p + 2
+  end
+  redis.call('HSET', KEYS[3], unpack(pairs_))
+end
+local entry = {tonumber(ARGV[1]), action, ARGV[6], counted_at, customer_id}
+if fingerprint ~= '' then
+  entry[6], entry[7], entry[8] = fingerprint, now + tonumber(ARGV[9]), {1, '', 0, counted_at, unpack(rows)}
+else
+  entry[6], entry[7], entry[8] = '', 0, 0
+end
+local e = 8
+for i = 2, n do
+  entry[e + 1] = tonumber(fields[i])
+  entry[e + 2] = action == 'r' and -deltas[i] or deltas[i]
+  e = e + 2
+end
+local id = redis.call('XADD', KEYS[4], '*', 'd', pack(entry))
+local reply = pack({1, id, refresh, counted_at, unpack(rows)})
+if fingerprint ~= '' then
+  redis.call('SET', KEYS[5], pack(now + tonumber(ARGV[8]), fingerprint, reply), 'PX', ARGV[8])
+end
+return reply

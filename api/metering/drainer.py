@@ -1,0 +1,229 @@
+"""From the journal to the record, exactly once.
+
+Whoever needs a shard's journal in the record drains it: the worker all of them all the time, a
+caller that waits for one. In one transaction the shard's position is locked, entries past it are
+recorded, and the position moves with them; only then are they cut from the journal. A process
+that dies anywhere leaves entries to be read again, and the record leaves out what it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+from api.domain import keys
+from api.domain.errors import Unavailable
+from api.infra.postgres import Connection, Database
+from api.infra.queries import Queries
+from api.infra.redis import RedisDoor
+from api.metering.journal import ORIGIN, Entry, EntryId, read, render
+from api.metering.partitions import Partitions
+
+_sql = Queries.load("usage")
+
+ENTRIES_A_PASS = 2_000
+"""Keeps one transaction short, for callers that wait for the next."""
+Rows = Sequence[Sequence[Any]]
+
+
+class Drainer:
+    """Drains shards on demand; callers of the moment share a pass."""
+
+    def __init__(self, database: Database, door: RedisDoor, partitions: Partitions) -> None:
+        self._database = database
+        self._door = door
+        self._partitions = partitions
+        self._reached: dict[tuple[int, int], EntryId] = {}
+        self._asked: dict[int, list[asyncio.Future[None]]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.recorded = 0
+        """Operations recorded by this process."""
+
+    async def reach(self, shard: int, epoch: int, until: EntryId) -> None:
+        """Wait until the shard's journal is in the record up to and with ``until``.
+
+        Raises: Unavailable when the record or the journal cannot be reached, or when the epoch
+        ended meanwhile, so that the entry may be lost.
+        """
+        while self._reached.get((shard, epoch), ORIGIN) < until:
+            if self._door.epoch(shard) != epoch:
+                raise Unavailable("the counter store was replaced; ask again")
+            await self._joined(shard)
+
+    async def drain(self, shards: Iterable[int]) -> int:
+        """Drain what the journals of ``shards`` hold now, at most one pass; return operations.
+
+        Cost: one read per shard, travelling together, and one transaction if anything was there.
+        Raises: Unavailable.
+        """
+        generation = self._door.generation
+        epochs = {shard: self._door.epoch(shard) for shard in shards}
+        await self._look_up({s: e for s, e in epochs.items() if (s, e) not in self._reached})
+        share = max(1, ENTRIES_A_PASS // max(1, len(epochs)))
+        count = max(share, ENTRIES_A_PASS // 8)
+        replies = await asyncio.gather(
+            *(
+                self._door.command(
+                    "XRANGE",
+                    keys.journal(shard),
+                    f"({render(self._reached[shard, epoch])}",
+                    "+",
+                    "COUNT",
+                    count,
+                )
+                for shard, epoch in epochs.items()
+            )
+        )
+        found = {s: rows for s, rows in zip(epochs, replies, strict=True) if rows}
+        if self._door.generation != generation:
+            raise Unavailable("the counter store was replaced; ask again")
+        return await self.record({s: epochs[s] for s in found}, found) if found else 0
+
+    async def follow(self, *, wait_ms: int = 1_000) -> int:
+        """Wait until any shard's journal has entries and drain them; return operations.
+
+        Cost: one blocking read over all shards, one transaction.
+        """
+        generation = self._door.generation
+        epochs = {shard: self._door.epoch(shard) for shard in range(keys.SHARDS)}
+        await self._look_up({s: e for s, e in epochs.items() if (s, e) not in self._reached})
+        reply = await self._door.blocking(
+            "XREAD",
+            "COUNT",
+            ENTRIES_A_PASS // 8,
+            "BLOCK",
+            wait_ms,
+            "STREAMS",
+            *(keys.journal(shard) for shard in epochs),
+            *(render(self._reached[shard, epoch]) for shard, epoch in epochs.items()),
+            timeout_seconds=wait_ms / 1000 + 5,
+        )
+        if not reply or self._door.generation != generation:
+            return 0
+        found = {_shard_of_journal(name): rows for name, rows in reply}
+        return await self.record({s: epochs[s] for s in found}, found)
+
+    async def record(self, epochs: Mapping[int, int], found: Mapping[int, Rows]) -> int:
+        """Record the rows that were read from these shards' journals, and cut them there."""
+        entries: dict[int, list[Entry]] = {}
+        lasts: dict[int, EntryId] = {}
+        for shard, rows in found.items():
+            entries[shard], lasts[shard] = read(rows)
+        await self._partitions.ensure({e.at for e in chain.from_iterable(entries.values())})
+        shards = sorted(found)
+        async with self._database.transaction() as conn:
+            of_shards = (shards, [epochs[shard] for shard in shards])
+            await conn.execute(_sql.make_positions, *of_shards)
+            claimed = await conn.fetch(_sql.claim_positions, *of_shards)
+            before = {r["shard"]: (r["entry_ms"], r["entry_seq"]) for r in claimed}
+            fresh = [e for s in shards for e in entries[s] if e.id > before.get(s, ORIGIN)]
+            await _write(conn, fresh)
+            moved = {s: max(lasts[s], before.get(s, ORIGIN)) for s in shards}
+            await conn.execute(
+                _sql.move_positions,
+                *of_shards,
+                [moved[s][0] for s in shards],
+                [moved[s][1] for s in shards],
+            )
+        for shard in shards:
+            self._reached[shard, epochs[shard]] = moved[shard]
+        self.recorded += len(fresh)
+        await self._cut(moved)
+        return len(fresh)
+
+    async def _joined(self, shard: int) -> None:
+        """Wait for a pass over ``shard`` that begins after now."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.setdefault(shard, []).append(waiter)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._serve(), name="drain-on-demand")
+        await waiter
+
+    async def _serve(self) -> None:
+        while self._asked:
+            asked, self._asked = self._asked, {}
+            waiters = [w for each in asked.values() for w in each]
+            try:
+                await self.drain(asked)
+            except Unavailable as error:
+                _release(waiters, error)
+            except BaseException as error:
+                _release(waiters, Unavailable("the drain was interrupted"))
+                _release([w for each in self._asked.values() for w in each], None)
+                self._asked = {}
+                raise error from None
+            else:
+                _release(waiters, None)
+
+    async def _look_up(self, unknown: Mapping[int, int]) -> None:
+        if not unknown:
+            return
+        rows = await self._database.fetch(
+            _sql.positions, list(unknown), list(unknown.values())
+        )
+        for shard, epoch in unknown.items():
+            self._reached.setdefault((shard, epoch), ORIGIN)
+        for row in rows:
+            position = (row["entry_ms"], row["entry_seq"])
+            place = (row["shard"], unknown[row["shard"]])
+            self._reached[place] = max(self._reached[place], position)
+
+    async def _cut(self, moved: Mapping[int, EntryId]) -> None:
+        """Cut what is recorded; if this fails, the next pass over the shard cuts it."""
+        try:
+            await asyncio.gather(
+                *(
+                    self._door.command(
+                        "XTRIM", keys.journal(s), "MINID", render((last[0], last[1] + 1))
+                    )
+                    for s, last in moved.items()
+                )
+            )
+        except Unavailable:
+            return
+
+
+async def _write(conn: Connection, entries: Sequence[Entry]) -> None:
+    if not entries:
+        return
+    rows = [(e, n, f, u) for e in entries for n, (f, u) in enumerate(e.items) if u != 0]
+    await conn.fetchval(
+        _sql.record_events,
+        [e.customer_id for e, _, _, _ in rows],
+        [e.operation_id for e, _, _, _ in rows],
+        [n for _, n, _, _ in rows],
+        [e.at for e, _, _, _ in rows],
+        [f for _, _, f, _ in rows],
+        [u for _, _, _, u in rows],
+        [e.action for e, _, _, _ in rows],
+    )
+    named = [e for e in entries if e.fingerprint]
+    if named:
+        await conn.execute(
+            _sql.record_answers,
+            [e.customer_id for e in named],
+            [e.operation_id for e in named],
+            [e.at for e in named],
+            [e.expires_at or datetime.max.replace(tzinfo=UTC) for e in named],
+            [e.fingerprint for e in named],
+            [e.answer for e in named],
+        )
+
+
+def _release(waiters: Iterable[asyncio.Future[None]], error: Unavailable | None) -> None:
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
+
+
+def _shard_of_journal(name: bytes) -> int:
+    return int(name[1 : name.index(b"}")])
+
+

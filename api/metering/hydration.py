@@ -1,0 +1,195 @@
+"""Filling unknown counters from the record, before the first decision that needs them.
+
+A barrier goes into the customer's journal under a nonce; when the drainer has passed it, the
+record is complete, because nothing unknown is admitted meanwhile; what is read then is installed
+only where the nonce, the epoch and the snapshot's version are still the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from api.domain import keys
+from api.domain.catalog import WindowKind
+from api.domain.snapshot import KIND_CODES, Snapshot
+from api.domain.catalog import FeatureKind
+from api.infra.packing import pack, unpack
+from api.infra.postgres import Connection, Database
+from api.infra.queries import Queries
+from api.infra.redis import RedisDoor, Script
+from api.metering.drainer import Drainer
+from api.metering.journal import entry_id
+
+_sql = Queries.load("usage")
+
+BARRIER = Script.load(__file__, "barrier")
+INSTALL = Script.load(__file__, "install")
+FORGET = Script.load(__file__, "forget")
+
+OTHER_EPOCH = 7
+MOST_ANSWERS = 1_000
+_NEVER_RESETS = WindowKind.LIFETIME.code
+_ALLOCATION = KIND_CODES[FeatureKind.ALLOCATION]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One counter to fill: units of a feature since the start of a window (None: of ever)."""
+
+    feature_id: int
+    window: int
+    since: datetime | None
+    end_s: int
+
+
+class Hydration:
+    """Fills counters; one filling per customer at a time in this process."""
+
+    def __init__(self, database: Database, door: RedisDoor, drainer: Drainer) -> None:
+        self._database = database
+        self._door = door
+        self._drainer = drainer
+        self._running: dict[str, asyncio.Future[bool]] = {}
+
+    async def fill(self, customer: str, snapshot: Snapshot, at: datetime) -> bool:
+        """Fill what is unknown of ``customer``'s counters; tell whether it was installed.
+
+        False means that something changed meanwhile; whoever asks again begins anew.
+        Raises: Unavailable.
+        Cost: one drain of the shard's journal, one read of totals, two scripts.
+        """
+        running = self._running.get(customer)
+        if running is not None:
+            return await asyncio.shield(running)
+        task = asyncio.ensure_future(self._fill(customer, snapshot, at))
+        self._running[customer] = task
+        task.add_done_callback(lambda _: self._running.pop(customer, None))
+        return await asyncio.shield(task)
+
+    async def forget(self, customer: str) -> None:
+        """Make the counters of ``customer`` unknown after the record was corrected."""
+        shard = keys.shard_of(customer)
+        reply = unpack(
+            await self._door.call(FORGET, shard, (keys.counters(shard, customer),), ())
+        )
+        if reply[0] == OTHER_EPOCH:
+            # Under another epoch they are unknown already.
+            await self._door.renew_epoch(shard)
+
+    async def _fill(self, customer: str, snapshot: Snapshot, at: datetime) -> bool:
+        shard = keys.shard_of(customer)
+        epoch = self._door.epoch(shard)
+        counters = keys.counters(shard, customer)
+        reply = unpack(
+            await self._door.call(
+                BARRIER, shard, (counters, keys.journal(shard)), (secrets.token_hex(8),)
+            )
+        )
+        if reply[0] == OTHER_EPOCH:
+            await self._door.renew_epoch(shard)
+            return False
+        nonce, barrier = reply[1], entry_id(reply[2])
+        await self._drainer.reach(shard, epoch, barrier)
+        values, answers = await self.read(snapshot, at)
+        return await self._install(customer, shard, snapshot, nonce, values, answers, at)
+
+    async def read(
+        self, snapshot: Snapshot, at: datetime
+    ) -> tuple[list[str | int], list[tuple[str, list[object]]]]:
+        """Read what the record says: flat (slot, end, used), and (operation id, answer) pairs."""
+        async with self._database.transaction(isolation="repeatable_read", readonly=True) as conn:
+            used = await used_in(conn, snapshot.customer_id, slots_of(snapshot, at))
+            rows = await conn.fetch(_sql.answers, snapshot.customer_id, at, MOST_ANSWERS)
+        values: list[str | int] = []
+        for slot, units in used:
+            values += [f"{slot.feature_id}:{slot.window}", slot.end_s, units]
+        now_ms = int(at.timestamp() * 1000)
+        answers: list[tuple[str, list[object]]] = []
+        for row in rows:
+            expires_ms = int(row["expires_at"].timestamp() * 1000)
+            answer = [expires_ms, row["fingerprint"], unpack(row["answer"]), expires_ms - now_ms]
+            answers.append((row["operation_id"], answer))
+        return values, answers
+
+    async def _install(  # noqa: PLR0913 - what one installation rests on, each named
+        self,
+        customer: str,
+        shard: int,
+        snapshot: Snapshot,
+        nonce: str,
+        values: list[str | int],
+        answers: list[tuple[str, list[object]]],
+        at: datetime,
+    ) -> bool:
+        reply = unpack(
+            await self._door.call(
+                INSTALL,
+                shard,
+                (
+                    keys.counters(shard, customer),
+                    keys.snapshot(shard, customer),
+                    *(keys.answer(shard, customer, key) for key, _ in answers),
+                ),
+                (nonce, snapshot.version, pack(values), pack([answer for _, answer in answers])),
+            )
+        )
+        return bool(reply[0] == 1)
+
+
+def slots_of(snapshot: Snapshot, at: datetime) -> list[Slot]:
+    """Return the counters that ``snapshot`` needs, each in the window that contains ``at``."""
+    now_s = int(at.timestamp())
+    slots = []
+    for feature_id, (_, limits) in snapshot.features.items():
+        for window, _, _, bounds, _, _ in limits:  # type: ignore[union-attr]  # shape: snapshot.py
+            if not bounds:
+                slots.append(Slot(feature_id, int(window), None, 0))
+                continue
+            start, stop = _present(bounds, now_s)
+            slots.append(Slot(feature_id, int(window), datetime.fromtimestamp(start, UTC), stop))
+    return slots
+
+
+async def used_in(
+    conn: Connection, customer_id: int, slots: Iterable[Slot]
+) -> list[tuple[Slot, int]]:
+    """Read from the record what was used in each slot's window."""
+    slots = list(slots)
+    timed = [s for s in slots if s.since is not None]
+    rows = await conn.fetch(
+        _sql.used_since,
+        customer_id,
+        list(range(len(timed))),
+        [s.feature_id for s in timed],
+        [s.since for s in timed],
+        [_whole(s.since) for s in timed if s.since is not None],
+    )
+    found = [(timed[row["place"]], int(row["units"])) for row in rows]
+    lasting = [s for s in slots if s.since is None]
+    if lasting:
+        balances = await conn.fetch(_sql.balances, customer_id)
+        held = {row["feature_id"]: int(row["units"]) for row in balances}
+        found += [(s, held.get(s.feature_id, 0)) for s in lasting]
+    return [(slot, max(0, units)) for slot, units in found]
+
+
+def _present(bounds: list[int], now_s: int) -> tuple[int, int]:
+    """Return the window of ``bounds`` that holds that second, as ``admit.lua`` does."""
+    if bounds[0] == 0:
+        length, offset = bounds[1], bounds[2]
+        start = (now_s - offset) // length * length + offset
+        return start, start + length
+    for before, after in zip(bounds, bounds[1:], strict=False):
+        if now_s < after:
+            return before, after
+    raise ValueError("the snapshot's bounds end before the instant")
+
+
+def _whole(at: datetime) -> datetime:
+    """Return the first whole hour at or after ``at``."""
+    floor = at.replace(minute=0, second=0, microsecond=0)
+    return floor if floor == at else floor + timedelta(hours=1)

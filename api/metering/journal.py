@@ -1,0 +1,82 @@
+"""What the journal holds: one entry for each admitted operation, written by the judge itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from api.infra.packing import pack, unpack
+
+EntryId = tuple[int, int]
+"""Milliseconds and sequence number; greater is later in one shard's journal."""
+
+ORIGIN: EntryId = (0, 0)
+
+_HEAD = 8
+_ACTIONS = {"c": "consume", "r": "release", "s": "state"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An admitted operation; ``items`` are (feature id, units), negative units give back.
+
+    ``fingerprint``, ``expires_at`` and ``answer`` are set where the caller named the operation.
+    """
+
+    id: EntryId
+    action: str
+    operation_id: str
+    at: datetime
+    customer_id: int
+    items: tuple[tuple[int, int], ...]
+    fingerprint: str = ""
+    expires_at: datetime | None = None
+    answer: bytes = b""
+
+
+def entry_id(text: bytes | str) -> EntryId:
+    """Parse a stream's own id, ``<ms>-<seq>``."""
+    ms, _, seq = (text.decode() if isinstance(text, bytes) else text).partition("-")
+    return int(ms), int(seq)
+
+
+def render(position: EntryId) -> str:
+    """Write an id in the stream's own form."""
+    return f"{position[0]}-{position[1]}"
+
+
+def read(rows: Iterable[Sequence[Any]]) -> tuple[list[Entry], EntryId]:
+    """Return the operations among ``rows`` of one stream, and the id of the last row.
+
+    Barriers only move the position. Cost: O(rows).
+    """
+    entries: list[Entry] = []
+    last = ORIGIN
+    for row_id, (name, value) in rows:
+        last = entry_id(row_id)
+        if name == b"d":
+            entries.append(_entry(last, unpack(value)))
+    return entries, last
+
+
+def _entry(position: EntryId, facts: list[Any]) -> Entry:
+    _, action, operation_id, at_ms, customer_id, fingerprint, expires_ms, answer = facts[:_HEAD]
+    pairs = facts[_HEAD:]
+    return Entry(
+        id=position,
+        action=_ACTIONS[action],
+        operation_id=operation_id,
+        at=instant(at_ms),
+        customer_id=int(customer_id),
+        items=tuple((int(f), int(u)) for f, u in zip(pairs[::2], pairs[1::2], strict=True)),
+        fingerprint=fingerprint,
+        expires_at=instant(expires_ms) if expires_ms else None,
+        answer=pack(answer) if fingerprint else b"",
+    )
+
+
+def instant(ms: float) -> datetime:
+    """Return the instant that many milliseconds after 1970."""
+    return datetime.fromtimestamp(int(ms) / 1000, UTC)

@@ -1,0 +1,184 @@
+-- name: positions :many
+-- How far these shards are drained under these epochs; a pair never drained has no row.
+select p.shard, p.entry_ms, p.entry_seq
+from drain_positions as p
+join unnest($1::smallint[], $2::bigint[]) as asked (shard, epoch) using (shard, epoch);
+
+-- name: make_positions :exec
+-- Makes the rows that are missing, in a statement of its own: the one that locks them must see
+-- those that another drainer made meanwhile.
+insert into drain_positions (shard, epoch)
+select * from unnest($1::smallint[], $2::bigint[])
+on conflict do nothing;
+
+-- name: claim_positions :many
+-- Locks in order of shard, so that two drainers of the same shards take turns and never wait for
+-- each other crosswise.
+select p.shard, p.entry_ms, p.entry_seq
+from drain_positions as p
+join unnest($1::smallint[], $2::bigint[]) as asked (shard, epoch) using (shard, epoch)
+order by p.shard
+for update of p;
+
+-- name: move_positions :exec
+-- In the transaction that records the entries, under the lock of claim_positions.
+update drain_positions as p
+set entry_ms = moved.entry_ms, entry_seq = moved.entry_seq
+from unnest($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[])
+    as moved (shard, epoch, entry_ms, entry_seq)
+where p.shard = moved.shard and p.epoch = moved.epoch;
+
+-- name: record_events :one
+-- The one place where usage enters the record. What is there already (a journal read twice, one
+-- that came back older) is left out by the primary key, and totals and balances grow by exactly
+-- what was inserted. Sorted, so that concurrent writers meet rows in one order.
+with inserted as (
+    insert into usage_events (customer_id, operation_id, item, at, feature_id, units, kind)
+    select *
+    from unnest(
+        $1::bigint[], $2::text[], $3::smallint[], $4::timestamptz[], $5::integer[], $6::bigint[],
+        $7::text[]
+    )
+    on conflict do nothing
+    returning customer_id, feature_id, at, units
+),
+totals as (
+    insert into usage_totals as t (customer_id, feature_id, hour, units)
+    select customer_id, feature_id, date_trunc('hour', at, 'UTC'), sum(units)
+    from inserted
+    group by 1, 2, 3
+    order by 1, 2, 3
+    on conflict (customer_id, feature_id, hour) do update set units = t.units + excluded.units
+),
+held as (
+    insert into balances as b (customer_id, feature_id, units)
+    select customer_id, feature_id, sum(units)
+    from inserted
+    group by 1, 2
+    order by 1, 2
+    on conflict (customer_id, feature_id) do update set units = b.units + excluded.units
+)
+select count(*) from inserted;
+
+-- name: record_answers :exec
+-- Answers of named operations. A key may be used again once its replay period is over.
+insert into operations as o (customer_id, operation_id, at, expires_at, fingerprint, answer)
+select distinct on (1, 2) *
+from unnest(
+    $1::bigint[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::bytea[]
+) as given (customer_id, operation_id, at, expires_at, fingerprint, answer)
+order by 1, 2, 3 desc
+on conflict (customer_id, operation_id) do update
+set at = excluded.at,
+    expires_at = excluded.expires_at,
+    fingerprint = excluded.fingerprint,
+    answer = excluded.answer
+where o.expires_at <= excluded.at;
+
+-- name: find_answer :one
+-- The answer of a named operation that is still to be replayed at this instant.
+select fingerprint, answer, at from operations
+where customer_id = $1 and operation_id = $2 and expires_at > $3;
+
+-- name: answers :many
+-- Unexpired answers of one customer, newest first, for a counter store that lost them.
+select operation_id, expires_at, fingerprint, answer from operations
+where customer_id = $1 and expires_at > $2
+order by at desc
+limit $3;
+
+-- name: used_since :many
+-- Units of each feature from an instant on: whole hours from the totals, the edge before the first
+-- whole hour from the events. Primary key of usage_totals; usage_events_by_feature, with
+-- partitions before the edge pruned when it runs.
+select
+    asked.place,
+    coalesce((
+        select sum(t.units) from usage_totals as t
+        where t.customer_id = $1 and t.feature_id = asked.feature_id and t.hour >= asked.whole
+    ), 0)::bigint
+    + case when asked.whole = asked.since then 0 else coalesce((
+        select sum(e.units) from usage_events as e
+        where e.customer_id = $1 and e.feature_id = asked.feature_id
+            and e.at >= asked.since and e.at < asked.whole
+    ), 0)::bigint end as units
+from unnest($2::integer[], $3::integer[], $4::timestamptz[], $5::timestamptz[])
+    as asked (place, feature_id, since, whole);
+
+-- name: balances :many
+-- What never resets, of one customer. Primary key.
+select feature_id, units from balances where customer_id = $1;
+
+-- name: history :many
+-- Units per interval between adjoining bounds: whole hours from the totals, where bounds cut an
+-- hour its events. $5 says per interval: first and last whole hour inside it.
+select
+    asked.place,
+    case when asked.first_whole < asked.last_whole then
+        coalesce((
+            select sum(t.units) from usage_totals as t
+            where t.customer_id = $1 and t.feature_id = $2
+                and t.hour >= asked.first_whole and t.hour < asked.last_whole
+        ), 0)::bigint
+        + case when asked.starts_at = asked.first_whole then 0 else coalesce((
+            select sum(e.units) from usage_events as e
+            where e.customer_id = $1 and e.feature_id = $2
+                and e.at >= asked.starts_at and e.at < asked.first_whole
+        ), 0)::bigint end
+        + case when asked.last_whole = asked.ends_at then 0 else coalesce((
+            select sum(e.units) from usage_events as e
+            where e.customer_id = $1 and e.feature_id = $2
+                and e.at >= asked.last_whole and e.at < asked.ends_at
+        ), 0)::bigint end
+    else coalesce((
+        select sum(e.units) from usage_events as e
+        where e.customer_id = $1 and e.feature_id = $2
+            and e.at >= asked.starts_at and e.at < asked.ends_at
+    ), 0)::bigint end as units
+from unnest(
+    $3::integer[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[]
+) as asked (place, starts_at, ends_at, first_whole, last_whole)
+order by asked.place;
+
+-- name: consumption_items :many
+-- The items of one consumption. Primary key; the instant prunes to one partition.
+select item, feature_id, units from usage_events
+where customer_id = $1 and operation_id = $2 and at = $3 and units > 0
+order by item;
+
+-- name: lock_customer_usage :exec
+-- Corrections of one customer take turns; held to the end of the transaction.
+select pg_advisory_xact_lock(hashtextextended('usage:' || $1::bigint::text, 0));
+
+-- name: released_of :one
+-- Units already given back of one item of a consumption.
+select coalesce(sum(units), 0)::bigint from usage_releases
+where customer_id = $1 and consumption_id = $2 and item = $3;
+
+-- name: find_release :one
+-- A release that was recorded before under the same id.
+select consumption_id, item, units from usage_releases
+where customer_id = $1 and consumption_id = $2 and operation_id = $3;
+
+-- name: record_release :exec
+-- Unique by consumption and the release's own id.
+insert into usage_releases (customer_id, consumption_id, operation_id, item, units, at)
+values ($1, $2, $3, $4, $5, $6);
+
+-- name: expire_answers :exec
+-- Retention: answers past their replay period.
+delete from operations where expires_at <= $1;
+
+-- name: counted_groups :many
+-- What a reset must take back, at the instants where it was counted: by hour, in the present hour
+-- by minute, so that no shorter window inside is left below zero. usage_events_by_feature.
+select max(at) as at, sum(units)::bigint as units
+from usage_events
+where customer_id = $1 and feature_id = $2 and at >= $3
+group by case when at >= $4 then date_trunc('minute', at) else date_trunc('hour', at, 'UTC') end
+having sum(units) <> 0
+order by 1;
+
+-- name: drain_lag :one
+-- Operations that passed blind and wait for their settling.
+select count(*) from blind_operations where state <> 'settled';

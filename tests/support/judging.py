@@ -1,0 +1,90 @@
+"""A judge without a catalog: entitlements go straight into the counter store."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from api.domain import keys
+from api.domain.admission import Slot
+from api.domain.catalog import Catalog, CustomerType, Feature, Plan
+from api.domain.entitlements import CustomerFacts, Entitlement, Entitlements
+from api.domain.snapshot import Snapshot, build
+from api.domain.windows import Window
+from api.infra.packing import pack
+from api.infra.redis import RedisDoor
+
+EPOCH = 7
+
+
+async def registered(run_id: str) -> list[int]:
+    """Register any server under one epoch."""
+    del run_id
+    return [EPOCH] * keys.SHARDS
+
+
+async def reopened(shard: int, epoch: int) -> int:
+    """Open the next epoch."""
+    del shard
+    return epoch + 1
+
+
+async def open_door(url: str) -> RedisDoor:
+    """Open a door whose epochs are this module's own."""
+    return await RedisDoor(url, register=registered, reopen=reopened).open()
+
+
+def snapshot_of(
+    entitlements: Mapping[str, Entitlement],
+    at: datetime,
+    *,
+    pins: Mapping[Slot, Window] | None = None,
+    version: int = 1,
+    customer: str = "acme",
+) -> Snapshot:
+    """Build the snapshot of ``entitlements`` for one customer; feature ids are their places."""
+    facts = CustomerFacts(
+        1, customer, "business", datetime(2026, 1, 1, tzinfo=UTC), version=version, pins=pins
+    )
+    ids = {key: place for place, key in enumerate(entitlements, 1)}
+    whole = Entitlements("free", ("free",), (), (), entitlements, None)
+    return build(facts, whole, ids, at)
+
+
+async def install(door: RedisDoor, customer: str, snapshot: Snapshot, *, fill: bool = True) -> None:
+    """Put ``snapshot`` and, to ``fill``, counters that begin at zero into the store."""
+    shard = keys.shard_of(customer)
+    await door.command("SET", keys.marker(shard), EPOCH)
+    head = (
+        EPOCH,
+        snapshot.version,
+        snapshot.valid_until_s,
+        snapshot.refresh_at_s,
+        snapshot.customer_id,
+        snapshot.built_at_s,
+    )
+    holding = [snapshot.customer_type, snapshot.plan, list(snapshot.plans), [], []]
+    fields: list[str | bytes | int] = ["m", b"".join(map(pack, head)), "x", pack(holding)]
+    slots: list[str | bytes | int] = ["_", EPOCH]
+    for feature_id, feature in snapshot.features.items():
+        fields += [str(feature_id), pack(feature)]
+        for limit in feature[1]:  # type: ignore[union-attr]  # shape: domain/snapshot.py
+            bounds = limit[3]
+            # An end in the past: the first call turns the window and begins at zero.
+            end = 0 if not bounds else 1
+            slots += [f"{feature_id}:{limit[0]}", pack(end) + pack(0)]
+    await door.command("DEL", keys.snapshot(shard, customer))
+    await door.command("HSET", keys.snapshot(shard, customer), *fields)
+    if fill:
+        await door.command("HSET", keys.counters(shard, customer), *slots)
+
+
+def small_catalog(*features: Feature) -> Catalog:
+    """Return a catalog with these features and one plan that has none of them."""
+    plan = Plan("free", "Free")
+    return Catalog(
+        "test",
+        {f.key: f for f in features},
+        {"free": plan},
+        {},
+        {"business": CustomerType("business", "Business", "free")},
+        "business",
+    )
