@@ -5,6 +5,7 @@ so tasks started on the way inherit it. Metrics live in one registry, without a 
 customer or a caller chooses: the number of series stays bounded.
 """
 
+import json
 import logging
 import os
 import re
@@ -16,7 +17,6 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
-import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -53,7 +53,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line."""
         line: dict[str, object] = {
-            "at": datetime.fromtimestamp(record.created, UTC),
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -63,7 +63,8 @@ class JsonLines(logging.Formatter):
         line |= {k: v for k, v in record.__dict__.items() if k not in _STANDARD}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        # Not orjson: a line must come out whatever it was given, also integers beyond 64 bits.
+        return json.dumps(line, default=str, skipkeys=True)
 
 
 def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
