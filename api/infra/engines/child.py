@@ -105,6 +105,12 @@ class Child:
                     await self.ended()
                     return
 
+    async def kill(self) -> None:
+        """``kill -9`` its first process, and wait until what it forked has noticed and ended."""
+        await self.stop()
+        async with locked(self._place, signal.SIGKILL):
+            pass
+
     def require_running(self) -> None:
         """Raise EngineError with the last of its log, where it has ended."""
         if not self.running:
@@ -128,9 +134,12 @@ async def locked(
     try:
         place.identity.give(place.lock)
         if not _try_lock(lock):
-            # Linux told it to end when its parent died; elsewhere nobody did.
+            # Linux told it to end when its parent died, unless it was made by hand; elsewhere
+            # nobody did.
             with suppress(ProcessLookupError, ValueError):
-                os.kill(int(os.pread(lock, 32, 0)), ended_by)
+                pid = int(os.pread(lock, 32, 0))
+                if _has_open(pid, lock):
+                    os.kill(pid, ended_by)
             async with asyncio.timeout(patience_seconds):
                 while not _try_lock(lock):  # noqa: ASYNC110 - nor does a lock
                     await asyncio.sleep(_POLL_SECONDS)
@@ -174,6 +183,18 @@ def _try_lock(lock: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _has_open(pid: int, file: int) -> bool:
+    """Whether the process has our file open, so that a reused process id never ends a stranger."""
+    if not Path("/proc/self/fd").is_dir():
+        return True  # no way to tell here
+    ours = os.fstat(file)
+    for entry in Path(f"/proc/{pid}/fd").glob("*"):
+        with suppress(OSError):
+            if os.path.samestat(entry.stat(), ours):
+                return True
+    return False
 
 
 def _log_end(log: Path, lines: int = 12) -> str:

@@ -113,8 +113,8 @@ def read_runtime(path: Path) -> Runtime | None:
         with (path / "lock").open("rb") as lock:
             if not _try_lock(lock, fcntl.LOCK_SH, tries=1):
                 return runtime
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None  # undecodable is what a machine that lost power may leave
     except PermissionError:
         raise EngineError(
             f"The data folder {path} belongs to another user. Run this as that user. {_REMEDY}"
@@ -181,7 +181,13 @@ def _sockets(path: Path, identity: Identity) -> Path:
     sockets = path / "run"
     if len(os.fsencode(sockets)) > _SOCKET_DIR_BYTES or not _PLAIN.fullmatch(str(sockets)):
         bases = [Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp"), Path("/tmp")]  # noqa: S108 - mkdtemp
-        base = next(b for b in bases if b.is_dir() and not identity.first_barrier(b / "headroom"))
+        open_bases = (b for b in bases if b.is_dir() and not identity.first_barrier(b / "headroom"))
+        base = next(open_bases, None)
+        if base is None:
+            raise EngineError(
+                f"The data folder {path} is too long or too odd a name for sockets, "
+                f"and the user '{identity.name}' has no other folder for them. {_REMEDY}"
+            )
         sockets = Path(tempfile.mkdtemp(prefix="headroom-", dir=base))
     sockets.mkdir(mode=0o700, exist_ok=True)
     sockets.chmod(0o700)

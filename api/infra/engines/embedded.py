@@ -48,6 +48,16 @@ class EmbeddedEngines:
         """The URL of Valkey."""
         return self.valkey.url
 
+    @property
+    def database_pid(self) -> int | None:
+        """The id of PostgreSQL's first process, once started."""
+        return None if self.postgres.child is None else self.postgres.child.pid
+
+    @property
+    def redis_pid(self) -> int | None:
+        """The id of Valkey's process, once started."""
+        return None if self.valkey.child is None else self.valkey.child.pid
+
     @classmethod
     @asynccontextmanager
     async def start(cls, data_dir: Path) -> AsyncGenerator[Self]:

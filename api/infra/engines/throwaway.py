@@ -1,11 +1,11 @@
 """Engines for one test session or one measurement: fast, private, gone afterwards."""
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from signal import SIGKILL
 from typing import Self
 
 from api.infra.engines.data_dir import DataDir
@@ -47,8 +47,7 @@ class ThrowawayEngines:
         try:
             with DataDir.hold(folder / "data") as held:
                 programs = Programs.reachable_by(held.identity, held.programs)
-                place = held.place("PostgreSQL")
-                postgres = PostgresServer(place, programs.postgres_bin, _UNSAFE)
+                postgres = PostgresServer(held.place("PostgreSQL"), programs.postgres_bin, _UNSAFE)
                 valkey = ValkeyServer(
                     held.place("Valkey"), programs.valkey_server, append_only=append_only
                 )
@@ -57,14 +56,14 @@ class ThrowawayEngines:
                     await start_together(postgres, valkey)
                     yield engines
                 finally:
-                    await engines.kill_valkey()
-                    await engines.kill_postgres()
+                    await asyncio.gather(engines.kill_valkey(), engines.kill_postgres())
         finally:
             shutil.rmtree(folder)
 
     async def kill_postgres(self) -> None:
-        """``kill -9`` the server; its backends notice and end by themselves."""
-        await _kill(self.postgres)
+        """``kill -9`` the server, and wait until its backends have noticed and ended."""
+        if self.postgres.child is not None:
+            await self.postgres.child.kill()
 
     async def restart_postgres(self) -> None:
         """``kill -9`` the server if it runs, and start it again on what it kept."""
@@ -73,7 +72,8 @@ class ThrowawayEngines:
 
     async def kill_valkey(self) -> None:
         """``kill -9`` the server."""
-        await _kill(self.valkey)
+        if self.valkey.child is not None:
+            await self.valkey.child.kill()
 
     async def restart_valkey(self, append_only_copy: Path | None = None) -> None:
         """``kill -9`` the server if it runs, and start it on what it kept, or on an older copy."""
@@ -93,8 +93,3 @@ def _folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="headroom-throwaway-"))
     folder.chmod(0o711)  # for the engines' user, where we are root; what is inside is closed
     return folder
-
-
-async def _kill(server: PostgresServer | ValkeyServer) -> None:
-    if server.child is not None:
-        await server.child.stop(SIGKILL)
