@@ -115,9 +115,13 @@ class RedisDoor:
         self.generation = 0
         """Counts the connections made; state read under one generation belongs to one server."""
 
+    def start(self) -> None:
+        """Start the queue; the first call connects, and each one after a loss again."""
+        self._task = asyncio.create_task(self._run(), name="redis-door")
+
     async def open(self) -> RedisDoor:
         """Start the queue and connect. Raises: Unavailable."""
-        self._task = asyncio.create_task(self._run(), name="redis-door")
+        self.start()
         await self.command("PING")
         return self
 

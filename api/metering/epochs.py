@@ -53,3 +53,7 @@ class Epochs:
         if self._known is not None:
             self._known[1][shard] = current
         return current
+
+    async def reachable(self) -> None:
+        """Return when the record answers. Raises: Unavailable."""
+        await self._database.fetchval(_sql.answer)

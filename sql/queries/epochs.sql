@@ -14,3 +14,7 @@ with opened as (
     update shard_epochs set epoch = epoch + 1 where shard = $1 and epoch = $2 returning epoch
 )
 select coalesce((select epoch from opened), (select epoch from shard_epochs where shard = $1));
+
+-- name: answer :one
+-- Asks only whether the record answers.
+select 1;

@@ -1,0 +1,113 @@
+"""The only place where objects are built: from settings to parts that work together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from api.catalog.changes import Changes
+from api.catalog.customers import Customers
+from api.catalog.holders import Holders
+from api.catalog.publisher import Publisher
+from api.catalog.revisions import Revisions
+from api.gates.answers import RecordedAnswers
+from api.gates.consume import Gate
+from api.gates.judge import Judge
+from api.gates.outage import Outage
+from api.gates.releases import Releases
+from api.infra.clock import Clock
+from api.infra.postgres import Database
+from api.infra.redis import RedisDoor
+from api.infra.settings import Settings
+from api.metering.blind import Blind
+from api.metering.counters import Counters
+from api.metering.drainer import Drainer
+from api.metering.drift import DriftCheck
+from api.metering.epochs import Epochs
+from api.metering.hydration import Hydration
+from api.metering.partitions import Partitions
+from api.metering.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What every way in needs: record, counters, catalog and gate."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    door: RedisDoor
+    revisions: Revisions
+    customers: Customers
+    changes: Changes
+    publisher: Publisher
+    holders: Holders
+    partitions: Partitions
+    drainer: Drainer
+    hydration: Hydration
+    drift: DriftCheck
+    usage: Usage
+    outage: Outage
+    gate: Gate
+    releases: Releases
+
+
+@asynccontextmanager
+async def core(
+    settings: Settings, clock: Clock, database_url: str, redis_url: str
+) -> AsyncGenerator[Core]:
+    """Build the core on these engines, and take it down in the opposite order.
+
+    The counter store may be out of reach at the start; the door connects when it can.
+    Raises: Unavailable when the record cannot be reached.
+    """
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            await Database.open(
+                database_url,
+                max_size=settings.database_pool,
+                direct_dsn=settings.database_direct_url,
+            )
+        )
+        epochs = Epochs(database)
+        door = RedisDoor(redis_url, register=epochs.register, reopen=epochs.reopen)
+        stack.push_async_callback(door.close)
+        door.start()
+        revisions = Revisions(database)
+        await revisions.refresh()
+        await stack.enter_async_context(revisions.follow())
+        customers = Customers(database, revisions)
+        publisher = Publisher(database, revisions, door)
+        changes = Changes(database, revisions, publisher)
+        holders = Holders(customers, changes)
+        partitions = Partitions(database)
+        drainer = Drainer(database, door, partitions)
+        hydration = Hydration(database, door, drainer)
+        outage = Outage(Blind(database, partitions), hydration, holders)
+        counters = Counters(
+            door,
+            journal_max=settings.journal_max_entries,
+            max_skew_ms=0 if settings.development else settings.max_skew_ms,
+        )
+        judge = Judge(door, counters, drainer, hydration, holders, epochs.reachable)
+        gate = Gate(revisions, judge, outage, RecordedAnswers(database, holders))
+        yield Core(
+            settings=settings,
+            clock=clock,
+            database=database,
+            door=door,
+            revisions=revisions,
+            customers=customers,
+            changes=changes,
+            publisher=publisher,
+            holders=holders,
+            partitions=partitions,
+            drainer=drainer,
+            hydration=hydration,
+            drift=DriftCheck(database, door, drainer, hydration),
+            usage=Usage(database),
+            outage=outage,
+            gate=gate,
+            releases=Releases(database, drainer, hydration, holders, gate),
+        )
