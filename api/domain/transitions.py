@@ -59,13 +59,16 @@ def carried(
     """
     frames = _frames(after)
     present = lasting(pins, at)
-    for slot, frame in _frames(before).items():
-        present[slot] = window_at(frame, at, pins.get(slot))
+    for slot, old_frame in _frames(before).items():
+        present[slot] = window_at(old_frame, at, pins.get(slot))
     kept: dict[Slot, Window] = {}
     for slot, window in present.items():
         frame = frames.get(slot)
-        following = window if frame is None else moved(window, frame, at)
-        if frame is None or following != window_at(frame, at):
+        if frame is None:
+            kept[slot] = window
+            continue
+        following = moved(window, frame, at)
+        if following != window_at(frame, at):
             kept[slot] = following
     return kept
 

@@ -1,0 +1,12 @@
+-- name: record :exec
+-- Written in the transaction of the act itself: neither is there without the other.
+insert into audit_log (at, actor, action, customer_id, reason, detail, correlation_id)
+values ($1, $2, $3, $4, $5, $6, $7);
+
+-- name: page :many
+-- The primary key, newest first, from before the last one seen.
+select * from audit_log where id < $1 order by id desc limit $2;
+
+-- name: page_of_customer :many
+-- audit_log_by_customer narrows to the customer; few rows remain to be sorted.
+select * from audit_log where customer_id = $1 and id < $2 order by id desc limit $3;
