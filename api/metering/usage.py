@@ -23,22 +23,31 @@ class Usage:
     ) -> list[int]:
         """Return the units used in each of ``windows``, in order; every window must end.
 
+        Raises and costs as ``histories``.
+        """
+        return (await self.histories([(customer_id, feature_id, windows)]))[0]
+
+    async def histories(
+        self, asked: Sequence[tuple[int, int, Sequence[Window]]]
+    ) -> list[list[int]]:
+        """Return for each (customer, feature, windows) the units used in each of the windows.
+
         Raises: Unavailable. Cost: one statement, a range of the totals per window and at most two
         ranges of events, each within one hour.
         """
-        starts = [w.starts_at for w in windows]
-        ends = [w.ends_at or w.starts_at for w in windows]
+        flat = [(c, f, w.starts_at, w.ends_at or w.starts_at) for c, f, ws in asked for w in ws]
         rows = await self._database.fetch(
             _sql.history,
-            customer_id,
-            feature_id,
-            list(range(len(windows))),
-            starts,
-            ends,
-            [ceil_hour(at) for at in starts],
-            [floor_hour(at) for at in ends],
+            list(range(len(flat))),
+            [customer_id for customer_id, *_ in flat],
+            [feature_id for _, feature_id, *_ in flat],
+            [start for *_, start, _ in flat],
+            [end for *_, end in flat],
+            [ceil_hour(start) for *_, start, _ in flat],
+            [floor_hour(end) for *_, end in flat],
         )
-        return [int(row["units"]) for row in rows]
+        units = iter(int(row["units"]) for row in rows)
+        return [[next(units) for _ in windows] for _, _, windows in asked]
 
     async def between(
         self, customer_id: int, feature_id: int, start: datetime, end: datetime

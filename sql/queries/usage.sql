@@ -110,34 +110,35 @@ from unnest($2::integer[], $3::integer[], $4::timestamptz[], $5::timestamptz[])
 select feature_id, units from balances where customer_id = $1;
 
 -- name: history :many
--- Units per interval between adjoining bounds: whole hours from the totals, where bounds cut an
--- hour its events. $5 says per interval: first and last whole hour inside it.
+-- Units per customer, feature and interval: whole hours from the totals, where a bound cuts an hour
+-- its events. The last two arrays say per interval: first and last whole hour inside it.
 select
     asked.place,
     case when asked.first_whole < asked.last_whole then
         coalesce((
             select sum(t.units) from usage_totals as t
-            where t.customer_id = $1 and t.feature_id = $2
+            where t.customer_id = asked.customer_id and t.feature_id = asked.feature_id
                 and t.hour >= asked.first_whole and t.hour < asked.last_whole
         ), 0)::bigint
         + case when asked.starts_at = asked.first_whole then 0 else coalesce((
             select sum(e.units) from usage_events as e
-            where e.customer_id = $1 and e.feature_id = $2
+            where e.customer_id = asked.customer_id and e.feature_id = asked.feature_id
                 and e.at >= asked.starts_at and e.at < asked.first_whole
         ), 0)::bigint end
         + case when asked.last_whole = asked.ends_at then 0 else coalesce((
             select sum(e.units) from usage_events as e
-            where e.customer_id = $1 and e.feature_id = $2
+            where e.customer_id = asked.customer_id and e.feature_id = asked.feature_id
                 and e.at >= asked.last_whole and e.at < asked.ends_at
         ), 0)::bigint end
     else coalesce((
         select sum(e.units) from usage_events as e
-        where e.customer_id = $1 and e.feature_id = $2
+        where e.customer_id = asked.customer_id and e.feature_id = asked.feature_id
             and e.at >= asked.starts_at and e.at < asked.ends_at
     ), 0)::bigint end as units
 from unnest(
-    $3::integer[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[]
-) as asked (place, starts_at, ends_at, first_whole, last_whole)
+    $1::integer[], $2::bigint[], $3::integer[], $4::timestamptz[], $5::timestamptz[],
+    $6::timestamptz[], $7::timestamptz[]
+) as asked (place, customer_id, feature_id, starts_at, ends_at, first_whole, last_whole)
 order by asked.place;
 
 -- name: consumption_items :many
