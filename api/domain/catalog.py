@@ -223,5 +223,11 @@ class Catalog:
         )
 
     def default_plan(self, customer_type: str) -> Plan:
-        """Return the plan that a customer of this type has without a subscription."""
-        return self.plans[self.customer_types[customer_type].default_plan]
+        """Return the plan that a customer of this type has without a subscription.
+
+        A type that the catalog does not know any more counts as the default one.
+        """
+        known = self.customer_types.get(customer_type)
+        if known is None:
+            known = self.customer_types[self.default_customer_type]
+        return self.plans[known.default_plan]

@@ -7,13 +7,12 @@ affects cost, never meaning.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from api.domain.catalog import (
-    MAX_UNITS,
     Anchor,
     Catalog,
     Feature,
@@ -26,6 +25,7 @@ from api.domain.catalog import (
     Scalar,
     WindowKind,
 )
+from api.domain.combining import combine
 from api.domain.windows import Frame, Window
 
 
@@ -172,43 +172,6 @@ def entitle(catalog: Catalog, facts: CustomerFacts, at: datetime) -> Entitlement
     )
 
 
-def combine(
-    offers: Iterable[PlanFeature], extra: Iterable[tuple[PlanFeature, int]]
-) -> PlanFeature | None:
-    """Combine what plans offer (the largest counts) with add-ons (added times quantity).
-
-    None when nothing offers the feature. An unlimited window stays unlimited. A window that only
-    some plans limit is limited by none of them: the plan without it gives more.
-    """
-    enabled = [o for o in offers if o.enabled]
-    adding = [(o, n) for o, n in extra if o.enabled]
-    if not enabled and not adding:
-        return None
-    base = enabled or [PlanFeature(adding[0][0].feature)]
-    limits: dict[WindowKind, Limit] = {}
-    common = set.intersection(*({x.window for x in o.limits} for o in base))
-    for offer in base:
-        for limit in offer.limits:
-            if limit.window in common:
-                known = limits.get(limit.window)
-                limits[limit.window] = limit if known is None else max(known, limit, key=_size)
-    for offer, quantity in adding:
-        for limit in offer.limits:
-            known = limits.get(limit.window)
-            if known is None:
-                if not enabled:
-                    limits[limit.window] = replace(limit, units=_times(limit.units, quantity))
-            else:
-                added = _plus(known.units, _times(limit.units, quantity))
-                limits[limit.window] = replace(known, units=added)
-    values = [o.value for o in [*enabled, *(o for o, _ in adding)] if o.value is not None]
-    return PlanFeature(
-        feature=base[0].feature,
-        value=max(values, key=_rank_of_value) if values else None,
-        limits=tuple(limits[kind] for kind in WindowKind if kind in limits),
-    )
-
-
 class _Frames:
     """The frames of one customer's windows: its calendar, and its billing anchor."""
 
@@ -280,6 +243,9 @@ def _overridden(
             code=limit.code or (known.code if known else None),
             status=limit.status or (known.status if known else None),
         )
+    if feature.kind is FeatureKind.ALLOCATION and not limits:
+        # What is held must be counted, also while nothing limits it.
+        limits[WindowKind.LIFETIME] = Limit(WindowKind.LIFETIME, None)
     return replace(
         offered,
         value=offered.value if override.value is None else override.value,
@@ -293,7 +259,8 @@ def _held_plans(
     held = {s.plan for s in giving if s.plan in catalog.plans}
     if not held:
         return [catalog.default_plan(facts.type)]
-    return [catalog.plans[key] for key in sorted(key for key in held if key)]
+    plans = [catalog.plans[key] for key in held if key]
+    return sorted(plans, key=lambda p: (-p.rank, p.key))
 
 
 def _gives(catalog: Catalog, subscription: SubscriptionFacts, at: datetime) -> bool:
@@ -315,7 +282,7 @@ def _changes(facts: CustomerFacts) -> Iterator[datetime]:
         if override.expires_at is not None:
             yield override.expires_at
     for subscription in facts.subscriptions:
-        if subscription.status in GIVING and subscription.ends_at is not None:
+        if subscription.status in GIVING | WITHHELD and subscription.ends_at is not None:
             yield subscription.ends_at
 
 
@@ -324,23 +291,3 @@ def _price(catalog: Catalog, subscription: SubscriptionFacts) -> Price | None:
         return None
     prices = catalog.plans[subscription.plan].prices
     return next((p for p in prices if p.key == subscription.price), None)
-
-
-def _size(limit: Limit) -> tuple[int, int]:
-    """Order limits by generosity: unlimited above all, a shadow above the same that binds."""
-    return (MAX_UNITS + 1 if limit.units is None else limit.units, int(limit.shadow))
-
-
-def _times(units: int | None, quantity: int) -> int | None:
-    return None if units is None else min(units * quantity, MAX_UNITS)
-
-
-def _plus(left: int | None, right: int | None) -> int | None:
-    return None if left is None or right is None else min(left + right, MAX_UNITS)
-
-
-def _rank_of_value(value: Scalar) -> tuple[int, float, str]:
-    """Order values so that the larger number wins, and text by its letters."""
-    if isinstance(value, str):
-        return (0, 0.0, value)
-    return (1, float(value), "")

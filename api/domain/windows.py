@@ -10,6 +10,7 @@ nobody gets a fresh day by moving the clock.
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -124,7 +125,10 @@ def _months(frame: Frame) -> int:
 
 
 def _boundary(frame: Frame, index: int) -> datetime:
-    """Return the start of window number ``index`` of ``frame``, strictly growing with it."""
+    """Return the start of window number ``index`` of ``frame``; it grows with it.
+
+    Two are equal only where a zone left out a whole day: that day has no window.
+    """
     if frame.kind in FIXED_SECONDS:
         return _BEGINNING + timedelta(seconds=index * FIXED_SECONDS[frame.kind])
     days = {WindowKind.DAY: 1, WindowKind.WEEK: 7}.get(frame.kind)
@@ -163,8 +167,6 @@ def _local_start(wall: datetime, zone: ZoneInfo) -> datetime:
 
 
 def _plus_months(start: datetime, months: int) -> datetime:
-    total = start.year * 12 + start.month - 1 + months
-    year, month = divmod(total, 12)
-    following = datetime(year + (month == 11), (month + 1) % 12 + 1, 1, tzinfo=UTC)
-    last_day = (following - timedelta(days=1)).day
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    last_day = monthrange(year, month + 1)[1]
     return start.replace(year=year, month=month + 1, day=min(start.day, last_day))
