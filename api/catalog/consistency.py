@@ -126,15 +126,22 @@ def _check_add_ons(catalog: Catalog, notes: Notes) -> None:
         for key, offer in add_on.features.items():
             offers = [plan.features.get(key) for plan in plans]
             granted = [o for o in offers if o is not None and o.enabled]
+            useful = {limit.window for o in granted for limit in o.limits}
+            path = ("add_ons", add_on.key, "features", key)
+            metered = catalog.features[key].kind is FeatureKind.METERED
+            if metered and offer.enabled and not offer.limits and useful:
+                notes.add(
+                    path,
+                    f"{key} has limits in the plans of this add-on: say of which window it is "
+                    f'unlimited, as {{ {min(useful)} = "unlimited" }}',
+                )
             if len(granted) < len(plans):
                 # On a plan without the feature the add-on's limits stand by themselves.
                 continue
-            useful = {limit.window for o in granted for limit in o.limits}
             for limit in offer.limits:
                 if limit.window not in useful:
-                    path = ("add_ons", add_on.key, "features", key, limit.window.value)
                     notes.add(
-                        path,
+                        (*path, limit.window.value),
                         f"{key} has no limit per {limit.window} in the plans of this add-on, "
                         "so there is nothing to add to",
                     )

@@ -1,8 +1,8 @@
 """The catalog as one JSON document: ``from_document(to_document(catalog)) == catalog``.
 
-A revision stores it. What has an order is a list, because ``jsonb`` keeps no order of keys. Every field is written out,
-so that a default changed later does not change what an old revision meant; a field that an old
-document has not heard of takes its present default.
+A revision stores it. What has an order is a list, because ``jsonb`` keeps no order of keys. Every
+field is written out, so that a default changed later does not change what an old revision meant; a
+field that an old document has not heard of takes its present default.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ from typing import TypeVar
 
 from api.catalog.positions import KeyPath
 from api.catalog.problems import Problem
+from api.catalog.text import LONGEST_NAME, is_clean
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -77,8 +79,11 @@ class Table:
             return ""
         if not isinstance(value, str) or not value.strip():
             self.note(key, f"{key} must be a text, not {shown(value)}")
-            return default or ""
-        return value
+        elif len(value) > LONGEST_NAME or not is_clean(value):
+            self.note(key, f"{key} must be one line of at most {LONGEST_NAME} characters")
+        else:
+            return value
+        return default or ""
 
     def whole(self, key: str, low: int, high: int) -> int | None:
         """Read a whole number from ``low`` to ``high``; None where the key is absent."""
@@ -198,7 +203,8 @@ def shown(value: object) -> str:
         case list():
             return "a list"
         case str():
-            return f'"{value}"' if len(value) <= _SHOWN else f'"{value[:_SHOWN]}..."'
+            cut = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+            return json.dumps(cut, ensure_ascii=False)
         case int() if value.bit_length() > _SHOWN:
             # Python refuses to write such a number in decimals.
             return "a number of that size"

@@ -33,7 +33,6 @@ MAX_LETTERS = 1_000_000
 
 _COUNTED = frozenset({FeatureKind.METERED, FeatureKind.ALLOCATION})
 _SYNTAX = re.compile(r"(?P<reason>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)")
-_TWICE = frozenset({"Cannot overwrite a value"})
 
 
 def load(path: Path) -> Catalog:
@@ -58,30 +57,32 @@ def parse(text: str, filename: str) -> Catalog:
     Raises:
         CatalogError: With every problem, when anything is wrong with it.
     """
+    if len(text) > MAX_LETTERS:
+        raise CatalogError([Problem(filename, 1, f"longer than {MAX_LETTERS} letters")])
     text = text.replace("\r\n", "\n")
-    values = _toml(text, filename)
-    notes = Notes(filename, key_lines(text))
+    try:
+        values = tomllib.loads(text)
+        notes = Notes(filename, key_lines(text))
+    except tomllib.TOMLDecodeError as error:
+        raise CatalogError([_syntax(error, text, filename)]) from None
+    except RecursionError:
+        raise CatalogError([Problem(filename, 1, "not TOML: nested too deep")]) from None
+    except ValueError:
+        # Python refuses to read decimals past some thousands of digits, and tomllib lets it.
+        raise CatalogError([Problem(filename, 1, "not TOML: a number too long")]) from None
     catalog = _catalog(Table(values, (), notes))
     if notes.problems:
         raise CatalogError(notes.problems)
     return catalog
 
 
-def _toml(text: str, filename: str) -> dict[str, object]:
-    if len(text) > MAX_LETTERS:
-        raise CatalogError([Problem(filename, 1, f"longer than {MAX_LETTERS} letters")])
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        last = text.count("\n") + 1
-        found = _SYNTAX.fullmatch(str(error))
-        reason = found["reason"] if found else str(error)
-        line = int(found["line"]) if found and found["line"] else last
-        twice = ": this key or table stands twice" if reason in _TWICE else ""
-        raise CatalogError([Problem(filename, line, f"not TOML: {reason}{twice}")]) from None
-    except (RecursionError, ValueError) as error:
-        # Brackets nested past any sense, or a number of thousands of digits.
-        raise CatalogError([Problem(filename, 1, f"not readable: {error}")]) from None
+def _syntax(error: tomllib.TOMLDecodeError, text: str, filename: str) -> Problem:
+    last = text.count("\n") + 1
+    found = _SYNTAX.fullmatch(str(error))
+    reason = found["reason"] if found else str(error)
+    line = int(found["line"]) if found and found["line"] else last
+    twice = ", it stands twice" if reason == "Cannot overwrite a value" else ""
+    return Problem(filename, line, f"not TOML: {reason}{twice}")
 
 
 def _catalog(root: Table) -> Catalog:
@@ -92,9 +93,11 @@ def _catalog(root: Table) -> Catalog:
     plan_table = root.table("plans")
     type_keys = types.names() if types is not None else []
     plan_keys = plan_table.names() if plan_table is not None else []
-    for key, found in (("features", features), ("customer_types", type_keys), ("plans", plan_keys)):
-        if not found:
+    for key in ("features", "customer_types", "plans"):
+        if root.raw(key) is None:
             root.missing(key)
+        elif root.raw(key) == {}:
+            root.note(key, f"{key} must hold at least one")
     kinds = {key: feature.kind if feature else None for key, feature in features.items()}
     catalog = Catalog(
         product=product,
@@ -209,7 +212,7 @@ def _customer_types(root: Table, plans: Collection[str]) -> dict[str, CustomerTy
 
 def _default_type(root: Table, types: list[str]) -> str:
     if "default_customer_type" not in root and len(types) > 1:
-        root.missing("default_customer_type")
+        root.note("default_customer_type", "default_customer_type is missing: which of several?")
     default = root.reference("default_customer_type", types, "customer type")
     return default or next(iter(types), "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from api.catalog.fields import Table, hint, one_of, shown
+from api.catalog.text import is_clean
 from api.domain import codes, errors
 from api.domain.catalog import (
     MAX_UNITS,
@@ -22,6 +23,7 @@ STATUSES = (codes.PAYING_HELPS, codes.NOTHING_HELPS, codes.WAITING_HELPS)
 _WINDOWS = [kind.value for kind in WindowKind]
 _CODE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
 _CODE_LETTERS = 64
+_LONGEST_VALUE = 1000
 _NEVER_ANCHORED = frozenset({WindowKind.MINUTE, WindowKind.HOUR, WindowKind.LIFETIME})
 
 _RESERVED = frozenset(
@@ -72,6 +74,9 @@ def _value(table: Table, feature: str, value: object) -> PlanFeature | None:
             feature, f"value feature {feature} must be a number or a text, not {shown(value)}"
         )
         return None
+    if isinstance(value, str) and not (len(value) <= _LONGEST_VALUE and is_clean(value)):
+        table.note(feature, f"{feature} must be one line of at most {_LONGEST_VALUE} characters")
+        return None
     if not isinstance(value, str) and not -MAX_UNITS <= value <= MAX_UNITS:
         table.note(feature, f"{feature} must lie within 2^53 - 1 of zero, to be exact in JSON")
         return None
@@ -93,7 +98,7 @@ def _metered(table: Table, feature: str, value: object) -> PlanFeature | None:
     for name in windows.names():
         if name not in _WINDOWS:
             windows.note(
-                name, f"unknown window {shown(name)}: {one_of(_WINDOWS)}{hint(name, _WINDOWS)}"
+                name, f"window must be {one_of(_WINDOWS)}, not {shown(name)}{hint(name, _WINDOWS)}"
             )
             continue
         window = WindowKind(name)

@@ -24,5 +24,5 @@ class CatalogError(InvalidInput):
     """The catalog was refused whole; ``problems`` are in order of their lines, never empty."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(sorted(problems))
+        self.problems = tuple(sorted(set(problems)))
         super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,101 @@
+"""What a change of the catalog does to customers who already rely on the old one."""
+
+from __future__ import annotations
+
+from api.catalog.facts import FactPath
+from api.catalog.limits import UNLIMITED
+from api.domain.catalog import Catalog, FeatureKind, PlanFeature, Scalar, WindowKind
+
+_WINDOWS = frozenset(kind.value for kind in WindowKind)
+
+
+def consequence(
+    old: Catalog, new: Catalog, path: FactPath, before: Scalar | None, after: Scalar | None
+) -> str | None:
+    """Return what an operator must know before the fact at ``path`` changes, None if nothing."""
+    match path:
+        case (part, _):
+            return _of_part(part, before, after)
+        case ("plan" | "add-on", _, name, *_) if name.startswith("price "):
+            return _of_price(before, after)
+        case ("plan" | "add-on", _, name, *_) if name in old.features:
+            return _of_offer(old, new, path, before, after)
+        case _:
+            return _of_setting(path, before, after)
+
+
+def _of_setting(path: FactPath, before: Scalar | None, after: Scalar | None) -> str | None:
+    if before is None or after is None:
+        return None
+    warnings = {
+        ("feature", "durability", "fast"): "answers no longer wait for the record: "
+        "a lost Redis forgets undrained units",
+        ("feature", "outage", "open"): "while counters cannot be reached, every call passes",
+        ("past due", "past due", "withdraw"): "customers who are past due lose what they paid for "
+        "at once",
+    }
+    if path[-1] == "default plan":
+        return f"customers without a subscription move to plan {after}"
+    if path == ("product",):
+        return "this looks like another product's catalog"
+    return warnings.get((path[0], path[-1], str(after)))
+
+
+def _of_part(part: str, before: Scalar | None, after: Scalar | None) -> str | None:
+    if after is None:
+        return {
+            "plan": "customers who hold it fall to their default plan",
+            "add-on": "customers who hold it lose what it adds",
+            "feature": "calls that name it are answered UNKNOWN_FEATURE",
+            "customer type": "refused while there is a customer of this type",
+        }[part]
+    if part == "feature" and before is not None:
+        return "refused: a kind cannot change, give the new feature another key"
+    return None
+
+
+def _of_price(before: Scalar | None, after: Scalar | None) -> str | None:
+    if before is None:
+        return None
+    if after is None:
+        return "subscriptions to this price no longer lead to a plan"
+    return "subscriptions sold before keep the price they were sold at"
+
+
+def _of_offer(
+    old: Catalog, new: Catalog, path: FactPath, before: Scalar | None, after: Scalar | None
+) -> str | None:
+    part, holder, feature, *rest = path
+    known = _offer(old, part, holder, feature)
+    if known is None:
+        return None
+    offered = _offer(new, part, holder, feature)
+    if offered is None:
+        return f"customers of this {part} lose {feature}"
+    if rest and (rest[0] not in _WINDOWS or len(rest) > 1):
+        return None
+    kind = new.features[feature].kind
+    if after is None or kind not in (FeatureKind.METERED, FeatureKind.ALLOCATION):
+        return None
+    if before is None:
+        return "recorded usage counts against it: it may be full at once" if rest else None
+    return _of_units(before, after, held=kind is FeatureKind.ALLOCATION)
+
+
+def _of_units(before: Scalar, after: Scalar, *, held: bool) -> str | None:
+    lowered = after != UNLIMITED and (
+        before == UNLIMITED
+        or (isinstance(before, int) and isinstance(after, int) and after < before)
+    )
+    if not lowered:
+        return None
+    if held:
+        return "customers who hold more keep it, and get no more"
+    return "customers who have used more are refused at once"
+
+
+def _offer(catalog: Catalog, part: str, holder: str, feature: str) -> PlanFeature | None:
+    """Return what is given; None where it is not."""
+    holders = catalog.plans if part == "plan" else catalog.add_ons
+    offer = holders[holder].features.get(feature) if holder in holders else None
+    return offer if offer is not None and offer.enabled else None
