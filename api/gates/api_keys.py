@@ -249,7 +249,9 @@ class ApiKeys:
             _keep(self._refused, digest, at_ms)
             return None
         principal = Principal("key", row["name"], reach(parse_scopes(row["scopes"])))
-        _keep(self._known, digest, _Known(principal, at_ms, used_ms=at_ms))
+        before = self._known.get(digest)
+        written_ms = 0 if before is None else before.written_ms
+        _keep(self._known, digest, _Known(principal, at_ms, at_ms, written_ms))
         return principal
 
 

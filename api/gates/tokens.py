@@ -35,7 +35,7 @@ BELIEVED_MS = 60_000
 """How long a verified token is believed from memory: so long a withdrawn key lives on."""
 
 _OURS = "HS256"
-_THEIRS = frozenset({"RS256", "ES256", "EdDSA"})
+_THEIRS = ("RS256", "ES256", "EdDSA")
 _KINDS = frozenset({"jwt", "at+jwt"})
 _SCOPE_PREFIX = "headroom:"
 
