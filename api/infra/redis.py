@@ -214,7 +214,7 @@ class RedisDoor:
                 await self._exchange(link)
 
     async def _connected(self) -> _Link | None:
-        if self._link is not None and self._link.connection.is_connected:
+        if self._link is not None and not _hung_up(self._link.connection):
             return self._link
         await self._drop()
         try:
@@ -296,6 +296,12 @@ class RedisDoor:
 
 
 _OPEN_EPOCH = Script.load(__file__, "open_epoch")
+
+
+def _hung_up(connection: AbstractConnection) -> bool:
+    """Tell whether the server ended the connection, as far as this side has heard."""
+    reader = connection._reader  # noqa: SLF001 - nothing public tells without waiting or writing
+    return reader is None or reader.at_eof() or reader.exception() is not None
 
 
 def _words(call: _Call, link: _Link) -> tuple[Arg, ...]:

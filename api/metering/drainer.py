@@ -113,8 +113,8 @@ class Drainer:
         for shard, rows in found.items():
             entries[shard], lasts[shard] = read(rows)
         await self._partitions.ensure({e.at for e in chain.from_iterable(entries.values())})
-        shards = sorted(found)
         async with self._database.transaction() as conn:
+            shards = await _fenced(conn, {shard: epochs[shard] for shard in sorted(found)})
             of_shards = (shards, [epochs[shard] for shard in shards])
             await conn.execute(_sql.make_positions, *of_shards)
             claimed = await conn.fetch(_sql.claim_positions, *of_shards)
@@ -132,6 +132,8 @@ class Drainer:
             self._reached[shard, epochs[shard]] = moved[shard]
         self.recorded += len(fresh)
         await self._cut(moved)
+        for shard in found.keys() - moved.keys():
+            await self._door.renew_epoch(shard)
         return len(fresh)
 
     async def _joined(self, shard: int) -> None:
@@ -184,6 +186,16 @@ class Drainer:
             )
         except Unavailable:
             return
+
+
+async def _fenced(conn: Connection, epochs: Mapping[int, int]) -> list[int]:
+    """Return the shards whose epoch still stands, and keep it standing until the commit.
+
+    What was read of the others may be lost to the counters: a filling may have begun that does
+    not wait for it. Where it survived, it is read again under the new epoch.
+    """
+    rows = await conn.fetch(_sql.fence, list(epochs), list(epochs.values()))
+    return [row["shard"] for row in rows]
 
 
 async def _write(conn: Connection, entries: Sequence[Entry]) -> None:

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from api.domain import keys
-from api.domain.catalog import WindowKind
-from api.domain.snapshot import KIND_CODES, Snapshot
-from api.domain.catalog import FeatureKind
+from api.domain.snapshot import Snapshot
 from api.infra.packing import pack, unpack
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
@@ -32,8 +30,6 @@ FORGET = Script.load(__file__, "forget")
 
 OTHER_EPOCH = 7
 MOST_ANSWERS = 1_000
-_NEVER_RESETS = WindowKind.LIFETIME.code
-_ALLOCATION = KIND_CODES[FeatureKind.ALLOCATION]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +77,26 @@ class Hydration:
             await self._door.renew_epoch(shard)
 
     async def _fill(self, customer: str, snapshot: Snapshot, at: datetime) -> bool:
+        nonce = await self.begin(customer)
+        if nonce is None:
+            return False
+        values, answers = await self.read(snapshot, at)
+        return await self.install(customer, snapshot, nonce, values, answers)
+
+    async def begin(self, customer: str) -> str | None:
+        """Wait until the record holds all that was counted; return the nonce to install under.
+
+        None means that the shard's epoch was renewed instead. Raises: Unavailable.
+        """
         shard = keys.shard_of(customer)
         epoch = self._door.epoch(shard)
-        counters = keys.counters(shard, customer)
-        reply = unpack(
-            await self._door.call(
-                BARRIER, shard, (counters, keys.journal(shard)), (secrets.token_hex(8),)
-            )
-        )
+        names = (keys.counters(shard, customer), keys.journal(shard))
+        reply = unpack(await self._door.call(BARRIER, shard, names, (secrets.token_hex(8),)))
         if reply[0] == OTHER_EPOCH:
             await self._door.renew_epoch(shard)
-            return False
-        nonce, barrier = reply[1], entry_id(reply[2])
-        await self._drainer.reach(shard, epoch, barrier)
-        values, answers = await self.read(snapshot, at)
-        return await self._install(customer, shard, snapshot, nonce, values, answers, at)
+            return None
+        await self._drainer.reach(shard, epoch, entry_id(reply[2]))
+        return str(reply[1])
 
     async def read(
         self, snapshot: Snapshot, at: datetime
@@ -115,28 +116,23 @@ class Hydration:
             answers.append((row["operation_id"], answer))
         return values, answers
 
-    async def _install(  # noqa: PLR0913 - what one installation rests on, each named
+    async def install(
         self,
         customer: str,
-        shard: int,
         snapshot: Snapshot,
         nonce: str,
         values: list[str | int],
         answers: list[tuple[str, list[object]]],
-        at: datetime,
     ) -> bool:
-        reply = unpack(
-            await self._door.call(
-                INSTALL,
-                shard,
-                (
-                    keys.counters(shard, customer),
-                    keys.snapshot(shard, customer),
-                    *(keys.answer(shard, customer, key) for key, _ in answers),
-                ),
-                (nonce, snapshot.version, pack(values), pack([answer for _, answer in answers])),
-            )
+        """Install what was read where it is still unknown under ``nonce``; tell whether it was."""
+        shard = keys.shard_of(customer)
+        names = (
+            keys.counters(shard, customer),
+            keys.snapshot(shard, customer),
+            *(keys.answer(shard, customer, key) for key, _ in answers),
         )
+        told = (nonce, snapshot.version, pack(values), pack([answer for _, answer in answers]))
+        reply = unpack(await self._door.call(INSTALL, shard, names, told))
         return bool(reply[0] == 1)
 
 

@@ -4,6 +4,15 @@ select p.shard, p.entry_ms, p.entry_seq
 from drain_positions as p
 join unnest($1::smallint[], $2::bigint[]) as asked (shard, epoch) using (shard, epoch);
 
+-- name: fence :many
+-- Those of the shards that are still under the epoch in which their journal was read, held there
+-- until the commit: whoever opens the next epoch, to fill counters from the record, waits for it.
+select e.shard
+from shard_epochs as e
+join unnest($1::smallint[], $2::bigint[]) as asked (shard, epoch) using (shard, epoch)
+order by e.shard
+for share of e;
+
 -- name: make_positions :exec
 -- Makes the rows that are missing, in a statement of its own: the one that locks them must see
 -- those that another drainer made meanwhile.
