@@ -1,0 +1,35 @@
+"""The schema as one whole."""
+
+from __future__ import annotations
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+
+from api.schema.customers import Customer, Subscription
+from api.schema.mutations import Actions
+from api.schema.plans import Plan
+from api.schema.queries import Questions
+from api.schema.scalars import SCALARS
+from api.schema.scopes import guarded
+
+
+@guarded
+@strawberry.type
+class Query(Questions):
+    """Everything that can be asked."""
+
+
+@guarded
+@strawberry.type
+class Mutation(Actions):
+    """Everything that can be done."""
+
+
+def build_schema() -> strawberry.Schema:
+    """Build the schema. Cost: tens of milliseconds, once per process."""
+    return strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        types=[Plan, Customer, Subscription],
+        config=StrawberryConfig(scalar_map=SCALARS),
+    )

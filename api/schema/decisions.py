@@ -1,0 +1,179 @@
+"""Answers of the gate, as the schema shows them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import strawberry
+
+from api.domain import decision as domain
+from api.domain.errors import HeadroomError
+from api.gates import outcome
+from api.schema.context import Info
+from api.schema.plans import Plan, plans_of
+from api.schema.scalars import Units
+from api.schema.words import WindowKind
+
+
+@strawberry.type
+class WindowUsage:
+    """One window of one feature, as it stands."""
+
+    window: WindowKind
+    limit: Units | None
+    used: Units
+    held: Units = strawberry.field(
+        description="Units promised to open holds; already counted against the limit."
+    )
+    remaining: Units | None
+    starts_at: datetime | None
+    resets_at: datetime | None
+    shadow: bool = strawberry.field(
+        description="True when this limit judges, counts and reports, but lets pass."
+    )
+
+
+@strawberry.type(description="The same facts that a denied consume puts in its error's extensions.")
+class Decision:
+    """The answer to one question, with everything that a denial must say."""
+
+    decision: strawberry.Private[domain.Decision]
+    allowed: bool
+    status: int = strawberry.field(description="200 when allowed; else the status its code has.")
+    code: str | None
+    message: str | None
+    customer: str
+    feature: str
+    window: WindowKind | None = strawberry.field(
+        description="The full window that resets last, when that is the reason."
+    )
+    docs: str | None
+    units: Units
+    windows: list[WindowUsage]
+    retry_after_seconds: int | None
+    max_units_now: Units | None = strawberry.field(
+        description="The most that would be allowed now. Null: unlimited."
+    )
+    unlocked_by_packs: list[str] = strawberry.field(
+        description="Keys of the packs that would allow it."
+    )
+    degraded: bool
+
+    @strawberry.field
+    def unlocked_by(self, info: Info) -> list[Plan]:
+        """List the plans in which it would pass."""
+        catalog = info.context.services.revisions.newest.catalog
+        return plans_of(catalog, self.decision.unlocked_by)
+
+
+@strawberry.type
+class Consumption:
+    """Units that were counted, and the windows as they stood right after."""
+
+    id: strawberry.ID
+    customer: str
+    feature: str
+    units: Units
+    windows: list[WindowUsage]
+    replayed: bool = strawberry.field(
+        description="True when the idempotency key had already been answered."
+    )
+    degraded: bool
+
+
+@strawberry.type(
+    description="Also for expected errors of one item (404, 409, 503): then without a decision."
+)
+class Denial:
+    """Why one item was refused."""
+
+    code: str
+    status: int
+    message: str
+    decision: Decision | None = strawberry.field(
+        description="The same facts as in an error's extensions."
+    )
+
+
+@strawberry.type(description="One item of a batch: exactly one of the two is set.")
+class ConsumeOutcome:
+    """What came of one item of a batch."""
+
+    consumption: Consumption | None
+    denial: Denial | None
+
+
+def window_of(figure: domain.WindowFigure) -> WindowUsage:
+    """Show one window."""
+    return WindowUsage(
+        window=figure.window,
+        limit=_units(figure.limit),
+        used=Units(figure.used),
+        held=Units(figure.held),
+        remaining=_units(figure.remaining),
+        starts_at=instant(figure.starts_at_s),
+        resets_at=instant(figure.resets_at_s),
+        shadow=figure.shadow,
+    )
+
+
+def decision_of(decision: domain.Decision) -> Decision:
+    """Show one decision."""
+    return Decision(
+        decision=decision,
+        allowed=decision.allowed,
+        status=decision.status,
+        code=decision.code,
+        message=decision.message,
+        customer=decision.customer,
+        feature=decision.feature,
+        window=None if decision.window is None else decision.window.window,
+        docs=decision.docs,
+        units=Units(decision.units),
+        windows=[window_of(figure) for figure in decision.windows],
+        retry_after_seconds=decision.retry_after_seconds,
+        max_units_now=_units(decision.max_units_now),
+        unlocked_by_packs=list(decision.unlocked_by_packs),
+        degraded=decision.degraded,
+    )
+
+
+def consumption_of(consumption: outcome.Consumption) -> Consumption:
+    """Show one consumption."""
+    return Consumption(
+        id=strawberry.ID(consumption.id),
+        customer=consumption.customer,
+        feature=consumption.feature,
+        units=Units(consumption.units),
+        windows=[window_of(figure) for figure in consumption.windows],
+        replayed=consumption.replayed,
+        degraded=consumption.degraded,
+    )
+
+
+def outcome_of(result: outcome.Consumption | outcome.Denied | HeadroomError) -> ConsumeOutcome:
+    """Show what came of one item of a batch."""
+    if isinstance(result, outcome.Consumption):
+        return ConsumeOutcome(consumption=consumption_of(result), denial=None)
+    if isinstance(result, HeadroomError):
+        denial = Denial(
+            code=result.code, status=result.status, message=result.message, decision=None
+        )
+        return ConsumeOutcome(consumption=None, denial=denial)
+    decision = result.decisions[0]
+    denial = Denial(
+        code=decision.code or "",
+        status=decision.status,
+        message=decision.message or "",
+        decision=decision_of(decision),
+    )
+    return ConsumeOutcome(consumption=None, denial=denial)
+
+
+def instant(seconds: int | None) -> datetime | None:
+    """Return whole seconds since 1970 as an instant; None, where there is no such."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _units(value: int | None) -> Units | None:
+    return None if value is None else Units(value)

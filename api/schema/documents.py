@@ -1,0 +1,166 @@
+"""Documents: read and validated once, kept while they are in use, known by their digest.
+
+A document that was never seen costs a hundred times a known one. So what is kept is bounded in
+number and in bytes, and each caller may bring only so many new ones a minute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    NoSchemaIntrospectionCustomRule,
+    parse,
+    specified_rules,
+    validate,
+)
+
+from api.domain.errors import HeadroomError, InvalidInput, RateLimited
+from api.schema.document_limits import DocumentLimits, expect_within
+
+V = TypeVar("V")
+
+MOST_KEPT = 1000
+MOST_BYTES = 1 << 20
+"""Of source text; what is read from it takes some fifty times as much memory."""
+NEW_PER_MINUTE = 6000
+MOST_ERRORS = 20
+MOST_CALLERS = 10_000
+
+_MINUTE_MS = 60_000
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class PersistedQueryNotFound(HeadroomError):
+    """The document of this digest is not kept here; send it along."""
+
+    code = "PERSISTED_QUERY_NOT_FOUND"
+    status = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document as it was read; where there are ``errors`` it must not be executed."""
+
+    document: DocumentNode | None
+    errors: tuple[GraphQLError, ...]
+
+
+class Documents:
+    """Reads, validates and keeps documents for one schema."""
+
+    def __init__(self, schema: GraphQLSchema, limits: DocumentLimits | None = None) -> None:
+        self._schema = schema
+        self._limits = limits or DocumentLimits()
+        self._prepared: Shelf[tuple[str, bool], Prepared] = Shelf(lambda key: len(key[0]))
+        self._by_digest: Shelf[str, str] = Shelf(lambda _: 64)
+        self._arrivals: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def text(self, query: str | None, digest: str | None) -> str:
+        """Return the document that a request means, by its text, its digest, or both.
+
+        Raises: PersistedQueryNotFound; InvalidInput, where text and digest do not belong together.
+        """
+        if digest is None:
+            if query is None:
+                raise InvalidInput("The request has neither a query nor the digest of one.")
+            return query
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidInput("A document's digest is its SHA-256 in 64 lower-case hex digits.")
+        if query is not None:
+            if hashlib.sha256(query.encode()).hexdigest() != digest:
+                raise InvalidInput("The digest is not that of the query.")
+            return query
+        known = self._by_digest.get(digest)
+        if known is None:
+            raise PersistedQueryNotFound("PersistedQueryNotFound")
+        return known
+
+    def prepare(
+        self, text: str, digest: str | None, *, closed: bool, caller: str, at_ms: int
+    ) -> Prepared:
+        """Read and validate ``text``; ``closed`` neither introspects nor suggests names.
+
+        A valid document with a digest is kept under it from now on.
+        Raises: InvalidInput, RateLimited.
+        Cost: a look-up; for a document that is not kept here, milliseconds.
+        """
+        known = self._prepared.get((text, closed))
+        if known is None:
+            size = len(text.encode())
+            if size > self._limits.bytes:
+                raise InvalidInput(
+                    f"The document has {size} bytes; at most {self._limits.bytes} are allowed."
+                )
+            self._admit(caller, at_ms)
+            known = self._read(text, closed=closed)
+            self._prepared.put((text, closed), known)
+        if digest is not None and not known.errors:
+            self._by_digest.put(digest, text)
+        return known
+
+    def _read(self, text: str, *, closed: bool) -> Prepared:
+        most = self._limits.tokens
+        try:
+            document = parse(text, max_lexical_tokens=most, max_comments=most)
+        except GraphQLError as error:
+            return Prepared(None, (error,))
+        expect_within(self._limits, document)
+        rules = (*specified_rules, NoSchemaIntrospectionCustomRule) if closed else specified_rules
+        errors = validate(
+            self._schema, document, rules, max_errors=MOST_ERRORS, hide_suggestions=closed
+        )
+        return Prepared(document, tuple(errors))
+
+    def _admit(self, caller: str, at_ms: int) -> None:
+        """Count a new document of this caller. Raises: RateLimited."""
+        minute = at_ms // _MINUTE_MS
+        known, count = self._arrivals.pop(caller, (minute, 0))
+        count = count + 1 if known == minute else 1
+        self._arrivals[caller] = (minute, count)
+        while len(self._arrivals) > MOST_CALLERS:
+            self._arrivals.popitem(last=False)
+        if count > NEW_PER_MINUTE:
+            raise RateLimited(
+                "Too many documents that were never seen; send values as variables.",
+                retry_after_seconds=(_MINUTE_MS - at_ms % _MINUTE_MS) // 1000 + 1,
+            )
+
+
+K = TypeVar("K")
+
+
+class Shelf(Generic[K, V]):
+    """Keeps what was used last, within a number of things and of bytes of source text."""
+
+    def __init__(self, size: Callable[[K], int]) -> None:
+        self._size = size
+        self._kept: OrderedDict[K, V] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: K) -> V | None:
+        """Return what is kept under ``key``, and keep it longer."""
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def put(self, key: K, value: V) -> None:
+        """Keep ``value``; what was not used for longest makes room."""
+        if key not in self._kept:
+            self._bytes += self._size(key)
+        self._kept[key] = value
+        while len(self._kept) > MOST_KEPT or self._bytes > MOST_BYTES:
+            gone, _ = self._kept.popitem(last=False)
+            self._bytes -= self._size(gone)
+
+    def __len__(self) -> int:
+        return len(self._kept)

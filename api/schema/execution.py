@@ -1,0 +1,128 @@
+"""The one place where documents are executed.
+
+Whatever stands in front of it (a compiled operation, say) must give the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from inspect import isawaitable
+from typing import Any
+
+import orjson
+import strawberry
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    OperationDefinitionNode,
+    OperationType,
+    execute,
+    get_operation_ast,
+)
+
+from api.domain.errors import HeadroomError, InvalidInput
+from api.schema.context import Context
+from api.schema.document_limits import DocumentLimits
+from api.schema.documents import Documents
+from api.schema.errors import Entry, entry_of, request_entry
+
+
+class MethodNotAllowed(HeadroomError):
+    """A safe method was used for what changes something."""
+
+    code = "METHOD_NOT_ALLOWED"
+    status = 405
+
+
+@dataclass(frozen=True, slots=True)
+class GraphQLRequest:
+    """One well-formed request; ``digest`` names its document beside or instead of ``query``."""
+
+    query: str | None
+    digest: str | None = None
+    operation_name: str | None = None
+    variables: Mapping[str, Any] | None = None
+    safe: bool = False
+    """Whether it came by a method that must not change anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A GraphQL response. ``status`` is 200 wherever the operation ran, whatever came of it."""
+
+    body: bytes
+    status: int
+
+
+class Executor:
+    """Executes operations of one schema; ``open_schema``: customers may introspect it."""
+
+    def __init__(
+        self,
+        schema: strawberry.Schema,
+        limits: DocumentLimits | None = None,
+        *,
+        open_schema: bool = False,
+    ) -> None:
+        self._strawberry = schema
+        # Strawberry has no public name for the schema that it builds.
+        self._schema = schema._schema  # noqa: SLF001
+        self._documents = Documents(self._schema, limits)
+        self._open = open_schema
+
+    async def execute(self, request: GraphQLRequest, context: Context) -> Answer:
+        """Answer one request. Never raises for what a caller can do."""
+        principal = context.principal
+        closed = not self._open and (principal is None or principal.customer is not None)
+        caller = "nobody" if principal is None else principal.actor
+        try:
+            text = self._documents.text(request.query, request.digest)
+            prepared = self._documents.prepare(
+                text, request.digest, closed=closed, caller=caller, at_ms=context.at_ms
+            )
+            document = prepared.document
+            if document is None or prepared.errors:
+                return _refusal(map(entry_of, prepared.errors), InvalidInput.status)
+            operation = _operation(document, request.operation_name)
+            if request.safe and operation.operation is not OperationType.QUERY:
+                raise MethodNotAllowed("Only queries are answered by GET; send this by POST.")
+        except HeadroomError as error:
+            return refuse(error)
+        running = execute(
+            self._schema,
+            document,
+            context_value=context,
+            variable_values=dict(request.variables or {}),
+            operation_name=request.operation_name,
+            executor_class=self._strawberry.execution_context_class,
+            hide_suggestions=closed,
+            operation_extensions=None,
+        )
+        return _answer(await running if isawaitable(running) else running)
+
+
+def refuse(error: HeadroomError) -> Answer:
+    """Return the answer to a request that cannot be executed."""
+    return _refusal([request_entry(error)], error.status)
+
+
+def _answer(result: ExecutionResult) -> Answer:
+    errors = [entry_of(error) for error in result.errors or ()]
+    if result.data is None and not any("path" in entry for entry in errors):
+        return _refusal(errors, InvalidInput.status)  # variables that do not fit
+    body = {"errors": errors, "data": result.data} if errors else {"data": result.data}
+    return Answer(orjson.dumps(body), 200)
+
+
+def _refusal(errors: Iterable[Entry], status: int) -> Answer:
+    return Answer(orjson.dumps({"errors": list(errors)}), status)
+
+
+def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
+    operation = get_operation_ast(document, name)
+    if operation is not None:
+        return operation
+    if name is not None:
+        raise InvalidInput(f"The document has no operation {name[:100]!r}.")
+    raise InvalidInput("The document has several operations; name one by operationName.")

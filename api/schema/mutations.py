@@ -1,0 +1,209 @@
+"""What products and their customers do."""
+
+from __future__ import annotations
+
+import strawberry
+
+from api.catalog import customers as catalog
+from api.domain.errors import Forbidden, HeadroomError, InvalidInput
+from api.gates.outcome import ConsumeRequest, Denied
+from api.gates.outcome import Consumption as Counted
+from api.schema.context import Context, Info
+from api.schema.customers import Customer, customer_of
+from api.schema.decisions import (
+    ConsumeOutcome,
+    Consumption,
+    consumption_of,
+    outcome_of,
+)
+from api.schema.described import described
+from api.schema.errors import Refused
+from api.schema.scalars import ONE, Units
+from api.schema.words import FeatureKind
+
+
+@strawberry.input(description="With a customer token, customer is omitted or the token's own.")
+class ConsumeInput:
+    """One thing to judge and count."""
+
+    customer: str | None = strawberry.UNSET
+    feature: str
+    units: Units = ONE
+    idempotency_key: str | None = strawberry.UNSET
+
+
+@strawberry.input
+class ItemInput:
+    """One feature among several."""
+
+    feature: str
+    units: Units = ONE
+
+
+@strawberry.input
+class ConsumeTogetherInput:
+    """Several features to judge and count, all or nothing."""
+
+    customer: str | None = strawberry.UNSET
+    items: list[ItemInput]
+    idempotency_key: str | None = strawberry.UNSET
+
+
+@strawberry.input(
+    description="consumptionId: release what that consumption took, in the windows it was counted "
+    "in."
+)
+class ReleaseInput:
+    """What to give back."""
+
+    customer: str | None = strawberry.UNSET
+    feature: str
+    units: Units = ONE
+    consumption_id: strawberry.ID | None = strawberry.UNSET
+    idempotency_key: str | None = strawberry.UNSET
+
+
+@strawberry.input(description="How many units of an allocation are in use, whatever was counted.")
+class AllocationInput:
+    """An absolute count."""
+
+    customer: str
+    feature: str
+    units: Units
+    idempotency_key: str | None = strawberry.UNSET
+
+
+@strawberry.input
+class CustomerInput:
+    """What the product says of a customer; what is left out stays as it is."""
+
+    key: str
+    type: str | None = strawberry.UNSET
+    name: str | None = strawberry.UNSET
+    email: str | None = strawberry.UNSET
+    timezone: str | None = strawberry.UNSET
+
+
+@strawberry.type
+class Actions:
+    """Counting, giving back, and telling of customers."""
+
+    @strawberry.mutation
+    async def upsert_customer(self, info: Info, input: CustomerInput) -> Customer | None:  # noqa: A002 - the contract's name
+        """Create a customer, or change what is given of it."""
+        context = info.context
+        row = await context.services.changes.upsert_customer(
+            catalog.CustomerInput(
+                key=input.key,
+                type=input.type or None,
+                name=input.name or None,
+                email=input.email or None,
+                timezone=input.timezone or None,
+            ),
+            context.at,
+            context.caller.actor,
+        )
+        context.loaders.forget(row)
+        return customer_of(row)
+
+    @described("Judge and count in one step. Denied: null, and an error with code and status.")
+    async def consume(self, info: Info, input: ConsumeInput) -> Consumption | None:  # noqa: A002 - likewise
+        """Count, or raise the denial."""
+        context = info.context
+        result = await context.services.gate.consume(
+            context.caller.customer_for(_given(input.customer)),
+            input.feature,
+            input.units,
+            _given(input.idempotency_key),
+            context.at_ms,
+        )
+        if isinstance(result, Denied):
+            raise Refused(result)
+        return consumption_of(result)
+
+    @described("Several features, all or nothing.")
+    async def consume_together(
+        self,
+        info: Info,
+        input: ConsumeTogetherInput,  # noqa: A002 - likewise
+    ) -> list[Consumption] | None:
+        """Count all, or raise every denial."""
+        context = info.context
+        _expect_batch(context, len(input.items))
+        result = await context.services.gate.consume_together(
+            context.caller.customer_for(_given(input.customer)),
+            [(item.feature, item.units) for item in input.items],
+            _given(input.idempotency_key),
+            context.at_ms,
+        )
+        if isinstance(result, Denied):
+            raise Refused(result, together=True)
+        return [consumption_of(one) for one in result]
+
+    @described("Independent items, at most 100; outcomes in order, as data.")
+    async def consume_each(self, info: Info, inputs: list[ConsumeInput]) -> list[ConsumeOutcome]:
+        """Count each on its own; what is wrong with one is its own denial."""
+        context = info.context
+        _expect_batch(context, len(inputs))
+        asked = [_request(context, item) for item in inputs]
+        requests = [one for one in asked if isinstance(one, ConsumeRequest)]
+        results = iter(await context.services.gate.consume_each(requests, context.at_ms))
+        return [
+            outcome_of(next(results) if isinstance(one, ConsumeRequest) else one) for one in asked
+        ]
+
+    @described("Give back an allocation, or usage counted by mistake.")
+    async def release(self, info: Info, input: ReleaseInput) -> Consumption | None:  # noqa: A002 - likewise
+        """Give back; a customer's token only what it holds, never what it used."""
+        context = info.context
+        customer = context.caller.customer_for(_given(input.customer))
+        if context.caller.customer is not None:
+            feature = await context.services.gate.feature(input.feature)
+            if feature.kind is FeatureKind.METERED:
+                raise Forbidden("A customer's token never gives back what was used.")
+        key = _given(input.idempotency_key)
+        return consumption_of(await _release(context, customer, input, key))
+
+    @described(
+        "State how many units of an allocation are in use, 0 or more, also above its "
+        "limit: the product's own count wins over ours."
+    )
+    async def state_allocation(self, info: Info, input: AllocationInput) -> Consumption | None:  # noqa: A002 - likewise
+        """Set an absolute count."""
+        context = info.context
+        customer = context.caller.customer_for(input.customer)
+        stated = await context.services.gate.state(
+            customer, input.feature, input.units, _given(input.idempotency_key), context.at_ms
+        )
+        return consumption_of(stated)
+
+
+async def _release(
+    context: Context, customer: str, asked: ReleaseInput, key: str | None
+) -> Counted:
+    if not asked.consumption_id:
+        return await context.services.gate.release(
+            customer, asked.feature, asked.units, key, context.at_ms
+        )
+    return await context.services.releases.release(
+        customer, asked.feature, asked.units, asked.consumption_id, key, context.at_ms
+    )
+
+
+def _request(context: Context, item: ConsumeInput) -> ConsumeRequest | HeadroomError:
+    try:
+        customer = context.caller.customer_for(_given(item.customer))
+    except HeadroomError as error:
+        return error
+    return ConsumeRequest(customer, item.feature, item.units, _given(item.idempotency_key))
+
+
+def _expect_batch(context: Context, length: int) -> None:
+    most = context.services.max_batch
+    if length > most:
+        raise InvalidInput(f"At most {most} items go in one call, not {length}.")
+
+
+def _given(value: str | None) -> str | None:
+    """Return what was given; None where it was left out."""
+    return None if value is strawberry.UNSET else value

@@ -1,0 +1,136 @@
+"""Who may ask for what: one table, held before every field of it.
+
+Whatever can be reached is stated here. A root field, or a field of its own line, asks for one of
+its scopes; the fields of any other type ask for nothing more than the field that led to them. A
+field that is not stated cannot be built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from strawberry.extensions import FieldExtension
+from strawberry.extensions.field_extension import AsyncExtensionResolver, SyncExtensionResolver
+from strawberry.types.base import get_object_definition
+
+from api.domain.errors import Forbidden
+from api.gates.principal import Principal, Scope
+from api.schema.context import Info
+
+C = TypeVar("C", bound=type)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Any of ``scopes`` opens; ``tokens``: also where a customer's token has it."""
+
+    scopes: tuple[Scope, ...]
+    tokens: bool = False
+
+    def expect(self, principal: Principal) -> None:
+        """Go on only where this rule lets ``principal`` pass. Raises: Forbidden."""
+        if principal.customer is not None and not self.tokens:
+            raise Forbidden("A customer's token does not reach this field.")
+        if not any(principal.may(scope) for scope in self.scopes):
+            wanted = " or ".join(repr(scope.value) for scope in self.scopes)
+            raise Forbidden(f"This needs the scope {wanted}, which this {principal.kind} lacks.")
+
+
+_READ = Rule((Scope.CHECK,), tokens=True)
+_USE = Rule((Scope.CONSUME,), tokens=True)
+_SERVICE = Rule((Scope.CONSUME,))
+_SUPPORT = Rule((Scope.SUPPORT,))
+_ADMIN = Rule((Scope.ADMIN,))
+
+FIELDS: Mapping[str, Rule] = {
+    "Query.node": _READ,
+    "Query.plans": _READ,
+    "Query.plan": _READ,
+    "Query.me": _READ,
+    "Query.customer": _READ,
+    "Query.check": _READ,
+    "Mutation.consume": _USE,
+    "Mutation.consumeTogether": _USE,
+    "Mutation.consumeEach": _USE,
+    "Mutation.release": _USE,
+    # What a customer holds is the product's to state, never the customer's.
+    "Mutation.stateAllocation": _SERVICE,
+    # Whoever signs customers up tells us of them; so may whoever helps them.
+    "Mutation.upsertCustomer": Rule((Scope.CONSUME, Scope.SUPPORT)),
+}
+"""The rule of each root field, and of those fields that ask for more than their type."""
+
+TYPES: frozenset[str] = frozenset(
+    {
+        "ConsumeOutcome",
+        "Consumption",
+        "Customer",
+        "Decision",
+        "Denial",
+        "Entitlement",
+        "Feature",
+        "Limit",
+        "PageInfo",
+        "Plan",
+        "PlanConnection",
+        "PlanEdge",
+        "PlanFeature",
+        "Price",
+        "Subscription",
+        "UsagePoint",
+        "WindowUsage",
+    }
+)
+"""Types whose fields ask for nothing more than the field that led to them."""
+
+
+class Guard(FieldExtension):
+    """Holds one rule before one field."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+    def resolve(
+        self,
+        next_: SyncExtensionResolver,
+        source: Any,  # noqa: ANN401 - whatever the field belongs to
+        info: Info,
+        **kwargs: Any,
+    ) -> Any:  # noqa: ANN401 - whatever the field gives
+        """Ask the rule, then the field."""
+        self.rule.expect(info.context.caller)
+        return next_(source, info, **kwargs)
+
+    async def resolve_async(
+        self,
+        next_: AsyncExtensionResolver,
+        source: Any,  # noqa: ANN401 - whatever the field belongs to
+        info: Info,
+        **kwargs: Any,
+    ) -> Any:  # noqa: ANN401 - whatever the field gives
+        """Ask the rule, then the field."""
+        self.rule.expect(info.context.caller)
+        return await next_(source, info, **kwargs)
+
+
+def guarded(type_: C) -> C:
+    """Hold before each field of ``type_`` what the table states.
+
+    Raises: LookupError, for a root field of which nothing is stated.
+    """
+    definition = get_object_definition(type_, strict=True)
+    for field in definition.fields:
+        name = field.graphql_name or _camel(field.python_name)
+        rule = FIELDS.get(f"{definition.name}.{name}")
+        if rule is not None:
+            field.extensions.append(Guard(rule))
+        elif definition.name in ("Query", "Mutation"):
+            raise LookupError(f"scopes.py does not say who may ask for {definition.name}.{name}")
+    return type_
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

@@ -1,0 +1,33 @@
+"""The parts that answer what the schema asks, built once per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from api.catalog.changes import Changes
+from api.catalog.customers import Customers
+from api.catalog.revisions import Revisions
+from api.gates.access import Access
+from api.gates.consume import Gate
+from api.gates.releases import Releases
+from api.infra.postgres import Database
+from api.metering.usage import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The rooms below, as far as the schema reaches into them.
+
+    ``max_page_size`` and ``max_batch`` bound what one field may ask for.
+    """
+
+    database: Database
+    revisions: Revisions
+    customers: Customers
+    changes: Changes
+    gate: Gate
+    releases: Releases
+    usage: Usage
+    access: Access
+    max_page_size: int = 100
+    max_batch: int = 100

@@ -1,0 +1,25 @@
+"""The enums of the contract: the domain's own, under the names of their members."""
+
+from __future__ import annotations
+
+import strawberry
+
+from api.domain.catalog import Anchor, FeatureKind, WindowKind
+from api.domain.entitlements import SubscriptionStatus
+from api.gates.principal import Scope
+
+__all__ = ["Anchor", "FeatureKind", "Scope", "SubscriptionStatus", "WindowKind"]
+
+strawberry.enum(FeatureKind)
+strawberry.enum(WindowKind)
+strawberry.enum(SubscriptionStatus)
+strawberry.enum(
+    Anchor,
+    description="Where a window's boundaries come from: the customer's calendar, or its billing "
+    "period.",
+)
+strawberry.enum(
+    Scope,
+    description="What a credential may be used for. CONSUME includes CHECK, SUPPORT includes "
+    "CHECK, ADMIN includes everything.",
+)
