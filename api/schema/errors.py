@@ -60,6 +60,11 @@ def request_entry(error: HeadroomError) -> Entry:
     return {"message": error.message, "extensions": extensions_of(error)}
 
 
+def bug_entry(error: BaseException) -> Entry:
+    """Log a bug under a new error id, and return the entry that tells nothing but the id."""
+    return dict(_masked(error))
+
+
 def extensions_of(error: HeadroomError) -> Entry:
     """Return code, status and whatever else an expected error can say."""
     extensions = _of_code(error.code, error.status)
