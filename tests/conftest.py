@@ -24,7 +24,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import pytest_asyncio
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from redis import Redis
 
 from api.infra.engines.throwaway import ThrowawayEngines
@@ -38,7 +38,7 @@ _TEMPLATE = "migrated"
 _numbers = count(1)
 
 # How long an example takes says what else the machine did, not whether the code is right.
-settings.register_profile("headroom", deadline=None)
+settings.register_profile("headroom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("headroom")
 
 
