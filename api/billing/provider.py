@@ -1,0 +1,128 @@
+"""What Headroom needs of a payment provider, in words that fit any of them.
+
+An event is a hint: it says which subscription to look at. A subscription is truth, where it can
+be read; where no key to the provider is configured, the state that an event tells stands for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from api.domain.entitlements import SubscriptionStatus
+
+Payload = Mapping[str, Any]
+"""What the provider sent, as JSON; only the provider's door knows its shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEvent:
+    """One event whose signature held; ``version`` is that of the words it is told in."""
+
+    id: str
+    type: str
+    version: str | None
+    created_at: datetime
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderItem:
+    """One line of a subscription. ``price`` is the catalog's name of it, None if it has none."""
+
+    price: str | None
+    price_id: str
+    quantity: int
+    period_start: datetime
+    period_end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSubscription:
+    """A subscription as the provider holds it.
+
+    ``customer`` is the provider's name for who holds it, ``customer_key`` the product's own, where
+    the provider was told. ``pending`` are the prices of a change that waits for its payment.
+    ``whole`` is False where the list of items was cut.
+    """
+
+    id: str
+    customer: str
+    customer_key: str | None
+    status: SubscriptionStatus
+    items: tuple[ProviderItem, ...]
+    pending: tuple[str, ...] = ()
+    billing_anchor: datetime | None = None
+    trial_ends_at: datetime | None = None
+    cancel_at_period_end: bool = False
+    ends_at: datetime | None = None
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What an event points at, whichever of its parts are known.
+
+    ``told`` is the subscription's state in the event itself. ``introduces``: the event says which
+    of the product's customers the provider's ``customer`` is.
+    """
+
+    subscription: str | None
+    customer: str | None
+    customer_key: str | None
+    told: ProviderSubscription | None = None
+    introduces: bool = False
+
+
+class Provider(Protocol):
+    """One payment provider.
+
+    Failure policy of what is read: no answer, a failing or refusing provider is ``Unavailable``;
+    an object that is not there is ``NotAtProvider``; one whose shape is not understood is
+    ``Unreadable``.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word that stands for this provider in the record."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The version of the provider's words that is understood here."""
+        ...
+
+    @property
+    def reads(self) -> bool:
+        """Whether objects can be read: a key is configured."""
+        ...
+
+    def open(self, body: bytes, signature: str | None, at: datetime) -> ProviderEvent:
+        """Return the event in ``body``. Raises: SignatureRefused, Unreadable."""
+        ...
+
+    def claimed_by(self, body: bytes) -> tuple[str | None, str | None]:
+        """Return the event id and the customer that a body of no valid signature claims."""
+        ...
+
+    def subject(self, event_type: str, payload: Payload) -> str | None:
+        """Return the id of the object that the event is about, None where nothing follows it."""
+        ...
+
+    def hint(self, event_type: str, payload: Payload) -> Hint:
+        """Return what an event that has a subject points at. Raises: Unreadable."""
+        ...
+
+    async def hint_again(self, event_type: str, payload: Payload) -> Hint:
+        """Return the same from the event's own object, read at our version."""
+        ...
+
+    async def subscription(self, subscription_id: str) -> ProviderSubscription:
+        """Read a subscription, with all its items."""
+        ...
+
+    async def customer_key(self, customer: str) -> str | None:
+        """Read how the product calls this customer; None where the provider was never told."""
+        ...

@@ -1,0 +1,282 @@
+"""Stripe's objects in their present shapes, and what they say in any provider's words.
+
+Shapes of API version 2026-10-28.endive: periods lie on subscription items, and an invoice points
+to its subscription through ``parent.subscription_details``. Only the fields that matter here are
+named; whatever else an object has is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from api.billing.problems import Unreadable
+from api.billing.provider import Hint, Payload, ProviderItem, ProviderSubscription
+from api.domain.entitlements import SubscriptionStatus
+
+LINK = "headroom_customer"
+"""The key of ``metadata`` under which Stripe was told the product's name for a customer."""
+
+LONGEST_ID = 255
+
+_Shape = TypeVar("_Shape", bound=msgspec.Struct)
+
+
+class _Expanded(msgspec.Struct):
+    id: str
+
+
+_Reference = str | _Expanded | None
+
+
+class _Price(msgspec.Struct):
+    id: str
+    lookup_key: str | None = None
+
+
+class _Item(msgspec.Struct):
+    price: _Price
+    current_period_start: int
+    current_period_end: int
+    quantity: int | None = None
+
+
+class _Items(msgspec.Struct):
+    data: list[_Item]
+    has_more: bool = False
+
+
+class _PendingItem(msgspec.Struct):
+    price: _Price
+
+
+class _PendingUpdate(msgspec.Struct):
+    subscription_items: list[_PendingItem] | None = None
+
+
+class _Subscription(msgspec.Struct):
+    id: str
+    customer: str | _Expanded
+    status: str
+    items: _Items
+    billing_cycle_anchor: int | None = None
+    cancel_at: int | None = None
+    cancel_at_period_end: bool = False
+    ended_at: int | None = None
+    trial_end: int | None = None
+    pending_update: _PendingUpdate | None = None
+    metadata: dict[str, str] | None = None
+
+
+class _Session(msgspec.Struct):
+    id: str
+    customer: _Reference = None
+    subscription: _Reference = None
+    client_reference_id: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+class _SubscriptionDetails(msgspec.Struct):
+    subscription: _Reference = None
+
+
+class _InvoiceParent(msgspec.Struct):
+    subscription_details: _SubscriptionDetails | None = None
+
+
+class _Invoice(msgspec.Struct):
+    id: str
+    customer: _Reference = None
+    parent: _InvoiceParent | None = None
+    subscription: _Reference = None  # where it stood before parent came
+
+
+class _Customer(msgspec.Struct):
+    id: str
+    deleted: bool = False
+    metadata: dict[str, str] | None = None
+
+
+class Envelope(msgspec.Struct):
+    """What is common to every event."""
+
+    id: str
+    object: str
+    type: str
+    created: int
+    data: dict[str, Any]
+    api_version: str | None = None
+
+
+def envelope_of(payload: object) -> Envelope:
+    """Return the outer part of an event. Raises: Unreadable."""
+    envelope = _read(payload, Envelope, "event")
+    if envelope.object != "event" or not isinstance(envelope.data.get("object"), dict):
+        raise Unreadable("This is not an event with an object in it.")
+    for text in (envelope.id, envelope.type, envelope.api_version or "-"):
+        if _plain_id(text) is None:
+            raise Unreadable(f"An event's id and type have 1 to {LONGEST_ID} plain characters.")
+    return envelope
+
+
+def subject(event_type: str, payload: Payload) -> str | None:
+    """Return the subscription that an event concerns, else its own object's id; None: ignored."""
+    if event_type not in _HINTS:
+        return None
+    own = payload["data"]["object"]
+    try:
+        found = hint(event_type, payload)
+    except Unreadable:
+        # Kept under its own id, to be read again at our version, or shown to a person.
+        return _plain_id(own.get("id"))
+    if (named := _plain_id(found.subscription)) is not None:
+        return named
+    return _plain_id(own.get("id")) if found.introduces else None
+
+
+def hint(event_type: str, payload: Payload) -> Hint:
+    """Return what an event points at. Raises: Unreadable."""
+    return _HINTS[event_type](payload["data"]["object"])
+
+
+def hint_of_subscription(obj: object) -> Hint:
+    """Return what a subscription says of itself. Raises: Unreadable."""
+    told = subscription(obj)
+    return Hint(told.id, told.customer, told.customer_key, told)
+
+
+def hint_of_session(obj: object) -> Hint:
+    """Return whom a completed checkout introduces, and what was bought. Raises: Unreadable."""
+    session = _read(obj, _Session, "checkout session")
+    customer = _id(session.customer)
+    key = _key(session.metadata) or session.client_reference_id
+    introduces = customer is not None and key is not None
+    return Hint(_id(session.subscription), customer, key, introduces=introduces)
+
+
+def hint_of_invoice(obj: object) -> Hint:
+    """Return whose subscription an invoice is for. Raises: Unreadable."""
+    invoice = _read(obj, _Invoice, "invoice")
+    details = invoice.parent.subscription_details if invoice.parent is not None else None
+    named = invoice.subscription if details is None else details.subscription
+    return Hint(_id(named), _id(invoice.customer), None)
+
+
+def subscription(obj: object, items: list[Any] | None = None) -> ProviderSubscription:
+    """Return a subscription in any provider's words; ``items`` stand for a list that was cut.
+
+    Raises: Unreadable, also for a status that is not known here.
+    """
+    shape = _read(obj, _Subscription, "subscription")
+    listed = shape.items.data
+    if items is not None:
+        listed = [_read(item, _Item, "subscription item") for item in items]
+    try:
+        status = SubscriptionStatus(shape.status)
+    except ValueError:
+        raise Unreadable(
+            f"Subscription {shape.id} has the status {shape.status!r}, which is not known here; "
+            "update Headroom, then replay."
+        ) from None
+    parts = tuple(_item(item) for item in listed)
+    ends_at = shape.ended_at if shape.ended_at is not None else shape.cancel_at
+    ending = None if ends_at is None else instant(ends_at)
+    if ending is None and shape.cancel_at_period_end and parts:
+        ending = max(part.period_end for part in parts)
+    waiting = shape.pending_update.subscription_items if shape.pending_update else None
+    return ProviderSubscription(
+        id=shape.id,
+        customer=_id(shape.customer) or "",
+        customer_key=_key(shape.metadata),
+        status=status,
+        items=parts,
+        pending=tuple(i.price.lookup_key for i in waiting or () if i.price.lookup_key),
+        billing_anchor=_maybe(shape.billing_cycle_anchor),
+        trial_ends_at=_maybe(shape.trial_end),
+        cancel_at_period_end=shape.cancel_at_period_end,
+        ends_at=ending,
+        whole=items is not None or not shape.items.has_more,
+    )
+
+
+def customer_key(obj: object) -> str | None:
+    """Return the product's name for a customer, None where Stripe has none. Raises: Unreadable."""
+    return _key(_read(obj, _Customer, "customer").metadata)
+
+
+def claimed_by(payload: object) -> tuple[str | None, str | None]:
+    """Return the event id and the customer that an unverified body claims, if it has such."""
+    if not isinstance(payload, dict):
+        return None, None
+    data = payload.get("data")
+    obj = data.get("object") if isinstance(data, dict) else None
+    event_id = _plain_id(payload.get("id"))
+    if not isinstance(obj, dict):
+        return event_id, None
+    metadata = obj.get("metadata")
+    key = metadata.get(LINK) if isinstance(metadata, dict) else None
+    named = (key, obj.get("client_reference_id"), obj.get("customer"))
+    return event_id, next((found for one in named if (found := _plain_id(one))), None)
+
+
+def _item(item: _Item) -> ProviderItem:
+    return ProviderItem(
+        price=item.price.lookup_key,
+        price_id=item.price.id,
+        quantity=1 if item.quantity is None else item.quantity,
+        period_start=instant(item.current_period_start),
+        period_end=instant(item.current_period_end),
+    )
+
+
+def _read(obj: object, shape: type[_Shape], what: str) -> _Shape:
+    try:
+        return msgspec.convert(obj, shape)
+    except msgspec.ValidationError as error:
+        raise Unreadable(
+            f"The {what} is not in the shape that is understood here: {error}. Set the endpoint "
+            "to our API version or update Headroom, then replay."
+        ) from error
+
+
+def instant(seconds: int) -> datetime:
+    """Return the instant of a Unix time. Raises: Unreadable, where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError) as error:
+        raise Unreadable(f"{seconds} is not an instant.") from error
+
+
+def _maybe(seconds: int | None) -> datetime | None:
+    return None if seconds is None else instant(seconds)
+
+
+def _id(reference: _Reference) -> str | None:
+    return reference.id if isinstance(reference, _Expanded) else reference
+
+
+def _key(metadata: Mapping[str, str] | None) -> str | None:
+    return (metadata or {}).get(LINK) or None
+
+
+def _plain_id(value: object) -> str | None:
+    fits = isinstance(value, str) and 0 < len(value) <= LONGEST_ID and value.isprintable()
+    return str(value) if fits else None
+
+
+_HINTS: Mapping[str, Callable[[object], Hint]] = {
+    "checkout.session.completed": hint_of_session,
+    "customer.subscription.created": hint_of_subscription,
+    "customer.subscription.updated": hint_of_subscription,
+    "customer.subscription.deleted": hint_of_subscription,
+    "customer.subscription.paused": hint_of_subscription,
+    "customer.subscription.resumed": hint_of_subscription,
+    "customer.subscription.trial_will_end": hint_of_subscription,
+    "invoice.paid": hint_of_invoice,
+    "invoice.payment_failed": hint_of_invoice,
+}
+HANDLED = frozenset(_HINTS)
+"""The types of event that something follows from."""

@@ -1,0 +1,241 @@
+"""What is done with an event: lock the object it is about, read the object, write what it is.
+
+With a key to the provider the event is only a hint, and one reading serves all hints that had
+come before it. Without one the state in the event stands for the object, and the newest wins by
+``domain.event_order``. Either way the outcome is that of the object, whatever came in which order
+and how often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+
+from api.billing.claims import Claim, Claims, DueEvent, LockLost
+from api.billing.holders import Holders
+from api.billing.inbox import CHANNEL
+from api.billing.problems import CutShort, OtherVersion, Unapplicable, UnknownHolder
+from api.billing.provider import Hint, Provider, ProviderSubscription
+from api.billing.translation import record_of
+from api.catalog import subscriptions
+from api.catalog.changes import Changes
+from api.catalog.revisions import Revisions
+from api.catalog.subscriptions import SubscriptionRecord
+from api.domain.catalog import Catalog
+from api.domain.errors import Unavailable
+from api.domain.event_order import EventRank, rank_of, supersedes
+from api.infra.postgres import Connection, Database
+from api.infra.queries import Queries
+from api.infra.telemetry import correlated, counter
+
+_sql = Queries.load("billing")
+log = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 16
+POLL_SECONDS = 1.0
+
+_handled = counter(
+    "billing_webhook_handled", "Attempts to apply an event, by outcome.", ["type", "outcome"]
+)
+
+
+class InboxWorker:
+    """Handles the events of one provider; any number of processes may run one."""
+
+    def __init__(
+        self, database: Database, provider: Provider, changes: Changes, revisions: Revisions
+    ) -> None:
+        self._database = database
+        self._provider = provider
+        self._changes = changes
+        self._revisions = revisions
+        self._claims = Claims(database, provider.name)
+        self._holders = Holders(provider.name)
+
+    async def follow(self, now: Callable[[], datetime]) -> None:
+        """Handle events as they come and retries as they fall due, until cancelled.
+
+        A stored event wakes it at once; a second later at most it looks by itself.
+        Raises: Unavailable, where listening cannot begin.
+        """
+        told = asyncio.Event()
+        async with self._database.listen(CHANNEL, lambda _: told.set()):
+            while True:
+                told.clear()
+                try:
+                    while await self.run_once(now()):
+                        pass
+                except Unavailable as error:
+                    log.warning("events could not be handled for now: %s", error)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await told.wait()
+
+    async def run_once(self, at: datetime) -> int:
+        """Handle a few events that are due; return how many. Raises: Unavailable.
+
+        Events of different objects side by side, those of one object under its lock.
+        """
+        claims = await self._claims.take(at, MOST_AT_ONCE)
+        ended = await asyncio.gather(
+            *(self._handle(claim, at) for claim in claims), return_exceptions=True
+        )
+        for error in ended:
+            if error is not None:
+                raise error
+        return sum(len(claim.events) for claim in claims)
+
+    async def _handle(self, claim: Claim, at: datetime) -> None:
+        if self._provider.reads:
+            await self._attempt(claim, claim.events, at)
+        else:
+            for event in claim.events:
+                await self._attempt(claim, [event], at)
+        await self._claims.give_back(claim)
+
+    async def _attempt(self, claim: Claim, events: Sequence[DueEvent], at: datetime) -> None:
+        """Apply events, or keep them with what hinders them; the others go on in any case."""
+        with correlated(events[-1].correlation_id):
+            # Not even a bug may stop the queue, so whatever was raised is looked at as a value.
+            (error,) = await asyncio.gather(self._apply(claim, events, at), return_exceptions=True)
+            match error:
+                case None:
+                    outcome = "applied"
+                case LockLost():
+                    outcome = "lock_lost"
+                    await self._claims.again(events, at)
+                case UnknownHolder():
+                    outcome = error.problem
+                    await self._claims.fail_unknown(events, error, at)
+                case Unapplicable():
+                    outcome = error.problem
+                    park = True if error.at_once else None
+                    await self._claims.fail(events, error.problem, error.message, at, park=park)
+                case Unavailable():
+                    # An outage ends by itself, however long it lasts.
+                    outcome = "unavailable"
+                    await self._claims.fail(events, outcome, error.message, at, park=False)
+                case Exception():
+                    outcome = "bug"
+                    log.error("an event could not be applied", exc_info=error)
+                    said = f"{type(error).__name__}: {error}"[:1000]
+                    await self._claims.fail(events, outcome, said, at, park=None)
+                case _:
+                    raise error
+        for event in events:
+            _handled.labels(event.type, outcome).inc()
+            with correlated(event.correlation_id):
+                facts = {"event": event.event_id, "type": event.type, "object": claim.object_id}
+                log.info("event handled: %s", outcome, extra=facts)
+
+    async def _apply(self, claim: Claim, events: Sequence[DueEvent], at: datetime) -> None:
+        hints = [await self._hint(event) for event in events]
+        named = next((hint.subscription for hint in hints if hint.subscription), None)
+        if named is not None and named != claim.object_id:
+            await self._claims.redirect(events, named, at)
+            return
+        told = await self._told(named, hints)
+        catalog = (await self._revisions.current()).catalog
+        holder: int | None = None
+        changed: set[int] = set()
+        async with self._database.transaction() as conn:
+            await self._claims.confirm(conn, claim)
+            for hint in hints:
+                if hint.introduces:
+                    holder = await self._holders.introduce(conn, hint, at)
+            if told is not None:
+                holder = await self._holders.holder_of(conn, told, at)
+                changed = await self._take_over(conn, told, events, (catalog, holder), at)
+            ids = [event.id for event in events]
+            await self._holders.rouse(conn, hints, told, at, ids)
+            await conn.execute(_sql.applied, ids, at, holder)
+        for customer_id in sorted(changed):
+            await self._changes.tell(customer_id, at)
+
+    async def _take_over(
+        self,
+        conn: Connection,
+        told: ProviderSubscription,
+        events: Sequence[DueEvent],
+        judged: tuple[Catalog, int],
+        at: datetime,
+    ) -> set[int]:
+        """Write what was told, if it is news; return the customers whose rights it concerned."""
+        catalog, holder = judged
+        known = await subscriptions.find(conn, self._provider.name, told.id)
+        newest = max(events, key=lambda event: (event.created_at, event.event_id))
+        rank = rank_of(newest.created_at, told.status, newest.event_id)
+        standing = _rank_of(known)
+        if not self._provider.reads and not supersedes(rank, standing):
+            return set()
+        if standing is not None:
+            rank = max(rank, standing)
+        record = record_of(
+            catalog,
+            told,
+            provider=self._provider.name,
+            customer_id=holder,
+            known=known,
+            created_at=rank.created_at,
+            event_id=rank.event_id,
+        )
+        concerned = {holder} if known is None else {holder, known.customer_id}
+        await self._write(conn, sorted(concerned), record, at)
+        return concerned
+
+    async def _hint(self, event: DueEvent) -> Hint:
+        if event.version == self._provider.version:
+            return self._provider.hint(event.type, event.payload)
+        if self._provider.reads:
+            return await self._provider.hint_again(event.type, event.payload)
+        raise OtherVersion(
+            f"The event speaks version {event.version}, and {self._provider.version} is understood "
+            "here. Set the endpoint to that version, or configure a key so that the object can be "
+            "read again; then replay."
+        )
+
+    async def _told(
+        self, subscription_id: str | None, hints: Sequence[Hint]
+    ) -> ProviderSubscription | None:
+        """Return the object as it is, or as its event tells where nothing can be read."""
+        if not self._provider.reads:
+            told = hints[0].told
+            if told is not None and not told.whole:
+                raise CutShort(
+                    "The event holds only the first items of the subscription. Configure a key so "
+                    "that the others can be read, then replay."
+                )
+            return told
+        if subscription_id is None:
+            return None
+        told = await self._provider.subscription(subscription_id)
+        if told.customer_key is None and not await self._holders.known(self._database, told):
+            return replace(told, customer_key=await self._provider.customer_key(told.customer))
+        return told
+
+    async def _write(
+        self,
+        conn: Connection,
+        customer_ids: Sequence[int],
+        record: SubscriptionRecord,
+        at: datetime,
+    ) -> None:
+        """Write the record inside a change of everybody whom it concerns, in order of their ids."""
+        if not customer_ids:
+            await subscriptions.upsert(conn, record, at)
+            return
+
+        async def others(on: Connection) -> None:
+            await self._write(on, customer_ids[1:], record, at)
+
+        await self._changes.change_on(conn, customer_ids[0], at, others)
+
+
+def _rank_of(known: SubscriptionRecord | None) -> EventRank | None:
+    if known is None or known.provider_created_at is None or known.provider_event_id is None:
+        return None
+    return rank_of(known.provider_created_at, known.status, known.provider_event_id)

@@ -1,0 +1,165 @@
+-- name: store :one
+-- Once per event, before it is acknowledged: webhook_events_unique. The notice goes out with the
+-- commit, so whoever is woken finds the row. Answers with nothing where the event was known.
+with stored as (
+    insert into webhook_events (
+        provider, event_id, type, api_version, object_id, provider_created_at, received_at, payload,
+        state, next_attempt_at, handled_at, correlation_id
+    )
+    values (
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $7,
+        case $9::text when 'ignored' then $7::timestamptz end, $10
+    )
+    on conflict on constraint webhook_events_unique do nothing
+    returning id, state
+)
+select id, case state when 'pending' then pg_notify('headroom_webhooks', '') end from stored;
+
+-- name: wake :exec
+-- Tells every worker that there is something to do.
+select pg_notify('headroom_webhooks', '');
+
+-- name: due :many
+-- webhook_events_due. Another worker's events are passed over, and so are those whose object
+-- somebody holds: its holder looks again when it is done.
+select id, event_id, type, api_version, object_id, provider_created_at, attempts, correlation_id,
+    payload
+from webhook_events as e
+where provider = $1 and state in ('pending', 'failed') and next_attempt_at <= $2
+    and not exists (
+        select from provider_locks as l
+        where l.provider = e.provider and l.object_id = e.object_id and l.held_until > $2
+    )
+order by next_attempt_at, id
+limit $3
+for update of e skip locked;
+
+-- name: lock_objects :many
+-- Takes the objects that nobody holds, in one order, so that two workers do not wait for each other
+-- crosswise. A lock that its holder let run out is taken over, under another token.
+insert into provider_locks (provider, object_id, token, held_until)
+select $1, object_id, gen_random_uuid(), $4 from unnest($2::text[]) as given (object_id)
+order by object_id
+on conflict on constraint provider_locks_unique do update
+set token = excluded.token, held_until = excluded.held_until
+where provider_locks.held_until <= $3
+returning object_id, token;
+
+-- name: claim :exec
+-- In the transaction that took the locks. A worker that dies leaves its events due again when its
+-- locks have run out.
+update webhook_events set attempts = attempts + 1, next_attempt_at = $2
+where id = any ($1::bigint[]);
+
+-- name: still_held :one
+-- The lock stays this holder's until the transaction ends: nobody can take it over in between.
+select true from provider_locks where provider = $1 and object_id = $2 and token = $3 for update;
+
+-- name: unlock :exec
+-- Gives back the holder's own lock, not one that was taken over.
+delete from provider_locks where provider = $1 and object_id = $2 and token = $3;
+
+-- name: holder :one
+-- Whom a subscription belongs to: by the product's own name, by the provider's name for the
+-- customer, and by what is held already. All three by unique index.
+select
+    (select id from customers where key = $3) as named,
+    (select customer_id from customer_links where provider = $1 and provider_id = $2) as linked,
+    (select customer_id from subscriptions where provider = $1 and provider_id = $4) as holding;
+
+-- name: lock_name :exec
+-- Linking the provider's name for a customer, and failing for want of that link, take turns.
+select pg_advisory_xact_lock(hashtextextended('provider customer:' || $1 || ':' || $2, 0));
+
+-- name: linked :one
+-- customer_links_unique; a statement of its own, as it must see what was committed before the lock.
+select customer_id from customer_links where provider = $1 and provider_id = $2;
+
+-- name: rouse :exec
+-- Events that waited for somebody to say who this customer is; few, as only those that failed.
+-- webhook_events_due and webhook_events_parked.
+update webhook_events set state = 'pending', attempts = 0, next_attempt_at = $3
+where provider = $1 and state in ('failed', 'parked') and problem = 'unknown_customer'
+    and payload #>> '{data,object,customer}' = $2 and id <> all ($4::bigint[]);
+
+-- name: redirect :exec
+-- The event is about another object than its words could tell: it waits for that one's lock.
+update webhook_events set object_id = $2, state = 'pending', attempts = attempts - 1,
+    next_attempt_at = $3
+where id = any ($1::bigint[]) and state in ('pending', 'failed');
+
+-- name: applied :exec
+-- In the transaction that wrote what followed from these events.
+update webhook_events set state = 'applied', handled_at = $2, error = null, problem = null,
+    customer_id = $3
+where id = any ($1::bigint[]);
+
+-- name: failed :exec
+-- Kept with what hinders it: 'failed' is tried again when due, 'parked' waits for a person. What a
+-- holder who took the lock over has applied meanwhile stays so.
+update webhook_events as e
+set state = g.state, problem = $4, error = $5, next_attempt_at = g.next_attempt_at,
+    handled_at = case g.state when 'parked' then $6::timestamptz end
+from unnest($1::bigint[], $2::text[], $3::timestamptz[]) as g (id, state, next_attempt_at)
+where e.id = g.id and e.state in ('pending', 'failed');
+
+-- name: release :exec
+-- The lock was lost before anything was written: try again at once, as if it had not been tried.
+update webhook_events set attempts = attempts - 1, next_attempt_at = $2
+where id = any ($1::bigint[]) and state in ('pending', 'failed');
+
+-- name: find :one
+-- webhook_events_unique.
+select * from webhook_events where provider = $1 and event_id = $2;
+
+-- name: page :many
+-- The primary key, newest first; a state, a type and a customer narrow it.
+select * from webhook_events
+where id < $1 and ($2::text is null or state = $2) and ($3::text is null or type = $3)
+    and ($4::bigint is null or customer_id = $4)
+order by id desc limit $5;
+
+-- name: parked :many
+-- webhook_events_parked.
+select * from webhook_events where provider = $1 and state = 'parked' order by id for update;
+
+-- name: named :many
+-- webhook_events_unique; locked, so that a worker does not finish one of them in between.
+select * from webhook_events where provider = $1 and event_id = any ($2::text[])
+order by id for update;
+
+-- name: replay :exec
+-- A fresh start; what follows is unique by facts of the object, so one that was applied may go too.
+update webhook_events set state = 'pending', attempts = 0, next_attempt_at = $2, handled_at = null
+where id = any ($1::bigint[]);
+
+-- name: count_signature_failure :exec
+-- webhook_signature_failures_capped. A minute has $9 slots per address: each failure takes the
+-- next, and when all are taken, or another took the same at the same instant, it is only counted.
+insert into webhook_signature_failures as f (
+    endpoint, at, minute, remote_address, user_agent, payload_id, customer, reason, count, slot
+)
+select $1::text, $2, $3::timestamptz, $4::text, $5, $6, $7, $8, $10, least((
+    select count(*) + 1 from webhook_signature_failures
+    where remote_address = $4 and minute = $3 and endpoint = $1
+), $9)
+on conflict on constraint webhook_signature_failures_capped do update
+set count = f.count + excluded.count;
+
+-- name: signature_failures :many
+-- The newest first; an address or a customer's key narrows it.
+select * from webhook_signature_failures
+where id < $1 and ($2::text is null or remote_address = $2) and ($3::text is null or customer = $3)
+order by id desc limit $4;
+
+-- name: signature_failures_by_address :many
+-- webhook_signature_failures_by_minute.
+select remote_address as name, sum(count)::bigint as count, max(at) as last_at
+from webhook_signature_failures where minute >= $1
+group by remote_address order by 2 desc, 1 limit $2;
+
+-- name: signature_failures_by_customer :many
+-- webhook_signature_failures_by_minute. The customer is what the delivery claimed, unproven.
+select customer as name, sum(count)::bigint as count, max(at) as last_at
+from webhook_signature_failures where minute >= $1 and customer is not null
+group by customer order by 2 desc, 1 limit $2;
