@@ -1,4 +1,4 @@
-"""The only place where objects are built: from settings to parts that work together."""
+"""The core: record, counters, catalog and gate, built from settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from api.gates.releases import Releases
 from api.infra.clock import Clock
 from api.infra.postgres import Database
 from api.infra.redis import RedisDoor
-from api.infra.settings import Settings
+from api.infra.settings import Settings, SettingsError
 from api.metering.blind import Blind
 from api.metering.counters import Counters
 from api.metering.drainer import Drainer
@@ -111,3 +111,13 @@ async def core(
             gate=gate,
             releases=Releases(database, drainer, hydration, holders, gate),
         )
+
+
+def engines_of(settings: Settings) -> tuple[str, str]:
+    """Return where record and counters are, for a process that was told by its environment.
+
+    Raises: SettingsError.
+    """
+    if settings.database_url is None or settings.redis_url is None:
+        raise SettingsError(["DATABASE_URL and REDIS_URL: this process needs both."])
+    return settings.database_url, settings.redis_url

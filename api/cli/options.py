@@ -1,0 +1,20 @@
+"""Options that many commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="The data folder of an embedded server; HEADROOM_DATA_DIR, else the default."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the audit log.")]
+Actor = Annotated[
+    str | None, typer.Option(help="Who; kept in the audit log. Default: you, on this machine.")
+]

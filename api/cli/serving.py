@@ -1,0 +1,140 @@
+"""A whole server: engines, schema, catalog, and the processes that answer and work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from api.catalog.file import load
+from api.cli import development
+from api.cli.children import Child, keep_all
+from api.cli.development import Development
+from api.cli.engines import Engines, data_dir_of
+from api.cli.listening import address_of, listen
+from api.cli.operator import actor_name
+from api.cli.output import say
+from api.domain.catalog import Catalog
+from api.domain.errors import InvalidInput
+from api.infra.clock import SystemClock
+from api.infra.engines.embedded import EmbeddedEngines
+from api.infra.lifetime import asked_to_stop
+from api.infra.migrations import Migrator
+from api.infra.settings import Settings
+from api.infra.telemetry import SHARED_METRICS
+from api.wiring import core
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What ``headroom serve`` was asked for."""
+
+    settings: Settings
+    host: str
+    port: int
+    data_dir: Path | None
+    catalog: Path | None
+    workers: int
+    background: bool
+    dev: bool
+
+
+async def serve(asked: Serving) -> None:
+    """Serve until told to stop.
+
+    Raises: CannotListen, CatalogError, EngineError, DidNotStart, InvalidInput, Unavailable.
+    """
+    catalog = None if asked.catalog is None else load(asked.catalog)
+    with asked_to_stop() as stop, listen(asked.host, asked.port) as bound:
+        serving = asyncio.create_task(_serve(asked, catalog, bound))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if stop.is_set():
+            # Also in the middle of a start: whatever was begun is taken down in order.
+            serving.cancel()
+        try:
+            await serving
+        except asyncio.CancelledError:
+            if not stop.is_set():
+                raise
+
+
+async def _serve(asked: Serving, catalog: Catalog | None, bound: socket.socket) -> None:
+    async with AsyncExitStack() as stack:
+        engines = await stack.enter_async_context(_engines(asked))
+        await Migrator(engines.direct_url).up()
+        made = await _prepare(asked, engines, catalog, address_of(bound))
+        metrics = stack.enter_context(_metrics(asked))
+        environment = os.environ | engines.environment() | {SHARED_METRICS: str(metrics)}
+        if made is not None:
+            environment |= {"HEADROOM_ENV": "development"}
+            environment.setdefault("STRIPE_WEBHOOK_SECRET", made.webhook_secret)
+        children = [
+            Child("serving", "api.app", environment, bound.fileno()) for _ in range(asked.workers)
+        ]
+        if asked.background:
+            children.append(Child("worker", "api.worker", environment))
+        stack.push_async_callback(_stop, children)
+        await asyncio.gather(*(child.start() for child in children))
+        say(f"Headroom ready on {address_of(bound)}")
+        if made is not None:
+            say(development.next_steps(made))
+        await keep_all(children)
+
+
+@asynccontextmanager
+async def _engines(asked: Serving) -> AsyncGenerator[Engines]:
+    settings = asked.settings
+    if settings.database_url or settings.redis_url:
+        if not (settings.database_url and settings.redis_url):
+            missing = "REDIS_URL" if settings.database_url else "DATABASE_URL"
+            raise InvalidInput(f"Set {missing} too, or neither for embedded engines.")
+        direct = settings.database_direct_url or settings.database_url
+        yield Engines(settings.database_url, settings.redis_url, direct)
+        return
+    async with EmbeddedEngines.start(data_dir_of(settings, asked.data_dir)) as engines:
+        yield Engines(engines.database_url, engines.redis_url, engines.database_url)
+
+
+async def _prepare(
+    asked: Serving, engines: Engines, catalog: Catalog | None, address: str
+) -> Development | None:
+    """Apply the catalog, and make what a developer needs."""
+    if catalog is None and not asked.dev:
+        return None
+    clock = SystemClock()
+    settings = replace(asked.settings, database_direct_url=None)
+    async with core(settings, clock, engines.direct_url, engines.redis_url) as built:
+        if catalog is not None:
+            reason = f"serve --catalog {asked.catalog}"
+            await built.revisions.apply(catalog, actor_name(), reason, clock.now())
+        if not asked.dev:
+            return None
+        return await development.prepare(built, address, clock.now())
+
+
+async def _stop(children: list[Child]) -> None:
+    await asyncio.gather(*(child.stop() for child in children))
+
+
+@contextmanager
+def _metrics(asked: Serving) -> Generator[Path]:
+    """Give the processes a folder in which they put their figures together.
+
+    In the data folder, if there is one: what a killed run left there is cleared away here.
+    """
+    if asked.settings.database_url:
+        with tempfile.TemporaryDirectory(prefix="headroom-metrics-") as temporary:
+            yield Path(temporary)
+        return
+    folder = data_dir_of(asked.settings, asked.data_dir).expanduser() / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    yield folder

@@ -1,0 +1,1 @@
+"""The process that works in the background: draining, webhooks, publishing, housekeeping."""

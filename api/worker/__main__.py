@@ -1,0 +1,39 @@
+"""One worker process: ``python -m api.worker``; started by ``headroom serve`` and ``worker``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from functools import partial
+
+import uvloop
+
+from api.infra.clock import Clock, SystemClock
+from api.infra.lifetime import asked_to_stop, end_with, tell_ready
+from api.infra.settings import Settings
+from api.infra.telemetry import configure_logging
+from api.wiring.working import working
+from api.worker.work import Worker
+
+
+def main() -> None:
+    """Work until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m api.worker", description=__doc__)
+    parser.add_argument("--ready", type=int, help="a pipe to tell when this process works")
+    parser.add_argument("--parent", type=int, help="the process to end with")
+    asked = parser.parse_args()
+    if asked.parent is not None:
+        end_with(asked.parent)
+    settings = Settings.from_environment(os.environ)
+    configure_logging(settings.log_level)
+    uvloop.run(_work(settings, SystemClock(), asked.ready))
+
+
+async def _work(settings: Settings, clock: Clock, ready: int | None) -> None:
+    with asked_to_stop() as stop:
+        async with working(settings, clock) as (core, inbox):
+            await Worker(core, inbox).run(partial(tell_ready, ready), stop)
+
+
+if __name__ == "__main__":
+    main()

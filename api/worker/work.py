@@ -1,0 +1,100 @@
+"""Everything the worker does, each in a loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from api.billing.worker import InboxWorker
+from api.infra.queries import Queries
+from api.infra.telemetry import gauge
+from api.wiring import Core
+from api.worker.loops import keep
+from api.worker.retention import Retention
+from api.worker.sweep import DriftSweep
+from api.worker.turns import Turn, take_turns
+
+_usage = Queries.load("usage")
+
+PUBLISH_SECONDS = 0.5
+SETTLE_SECONDS = 1.0
+WALK_SECONDS = 2.0
+WEBHOOK_SECONDS = 0.25
+TURNS_SECONDS = 5.0
+
+PARTITIONS_EVERY = timedelta(hours=6)
+RETENTION_EVERY = timedelta(hours=1)
+SWEEP_EVERY = timedelta(seconds=30)
+
+_BLIND = gauge("blind_unsettled", "Operations that passed blind and wait for their settling")
+
+
+class Worker:
+    """The loops of one process; several processes share the work between them."""
+
+    def __init__(self, core: Core, inbox: InboxWorker) -> None:
+        self._core = core
+        self._inbox = inbox
+        sweep = DriftSweep(core.database, core.customers, core.holders, core.drift)
+        self._retention = Retention(core.database, core.partitions, core.settings)
+        self._turns = (
+            Turn("partitions", PARTITIONS_EVERY, self._partitions_ahead),
+            Turn("retention", RETENTION_EVERY, self._forget),
+            Turn("drift", SWEEP_EVERY, sweep.turn),
+        )
+
+    async def run(self, began: Callable[[], None], stop: asyncio.Event) -> None:
+        """Work until ``stop``; a piece of work that was begun may be cut off, and is repeated."""
+        core = self._core
+        turns = partial(take_turns, core.database, core.clock, self._turns)
+        loops = [
+            keep("drain", self._drain, idle_seconds=0),
+            keep("webhooks", self._webhooks, idle_seconds=WEBHOOK_SECONDS),
+            keep("publish", self._publish, idle_seconds=PUBLISH_SECONDS),
+            keep("walk", self._walk, idle_seconds=WALK_SECONDS),
+            keep("settle", self._settle, idle_seconds=SETTLE_SECONDS),
+            keep("turns", turns, idle_seconds=TURNS_SECONDS),
+        ]
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        stopping = asyncio.create_task(stop.wait())
+        began()
+        try:
+            ended, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+        finally:
+            for task in (stopping, *tasks):
+                task.cancel()
+            await asyncio.gather(stopping, *tasks, return_exceptions=True)
+
+    async def _drain(self) -> int:
+        # Without a connection there is no epoch to drain under; this makes one.
+        await self._core.door.command("PING")
+        return await self._core.drainer.follow() or 0
+
+    async def _webhooks(self) -> int:
+        return await self._inbox.run_once(self._core.clock.now())
+
+    async def _publish(self) -> int:
+        return await self._core.changes.publish_pending(self._core.clock.now())
+
+    async def _walk(self) -> int:
+        # Usually done by whoever applied the catalog; this takes up one that died on the way.
+        return await self._core.changes.walk(self._core.clock.now())
+
+    async def _settle(self) -> int:
+        """Settle what passed blind; also what comes in while the counters are already back."""
+        settled = await self._core.outage.settle()
+        _BLIND.set(await self._core.database.fetchval(_usage.drain_lag))
+        return settled
+
+    async def _partitions_ahead(self, at: datetime, position: int) -> int:
+        ahead = [at + timedelta(days=days) for days in (0, 32, 64)]
+        await self._core.partitions.ensure(ahead)
+        return position
+
+    async def _forget(self, at: datetime, position: int) -> int:
+        await self._retention.forget(at)
+        return position

@@ -1,0 +1,53 @@
+-- Every statement deletes a bounded number of rows, so that no lock and no transaction lasts; the
+-- worker repeats it until fewer come back.
+
+-- name: old_totals :many
+-- No index by hour alone: one scan a day, of a table that holds a row per customer and hour.
+delete from usage_totals where ctid = any (array(
+    select ctid from usage_totals where hour < $1 limit $2
+)) returning 1;
+
+-- name: old_releases :many
+-- Older than the events that they give back, so nothing can be released against them any more.
+delete from usage_releases where ctid = any (array(
+    select ctid from usage_releases where at < $1 limit $2
+)) returning 1;
+
+-- name: old_answers :many
+-- operations_expired.
+delete from operations where ctid = any (array(
+    select ctid from operations where expires_at < $1 limit $2
+)) returning 1;
+
+-- name: old_blind :many
+-- Only what is settled: the rest still counts against its bound.
+delete from blind_operations where ctid = any (array(
+    select ctid from blind_operations where state = 'settled' and at < $1 limit $2
+)) returning 1;
+
+-- name: old_positions :many
+-- Of epochs that ended: their journals are never read again. The last ended one stays, as a
+-- drainer may still be at its last batch.
+delete from drain_positions as p where ctid = any (array(
+    select d.ctid from drain_positions as d join shard_epochs as e using (shard)
+    where d.epoch < e.epoch - 1 limit $1
+)) returning 1;
+
+-- name: old_acts :many
+-- The audit log, kept for years.
+delete from audit_log where ctid = any (array(
+    select ctid from audit_log where at < $1 limit $2
+)) returning 1;
+
+-- name: old_webhook_events :many
+-- Those that are done; what still waits for somebody stays.
+delete from webhook_events where ctid = any (array(
+    select ctid from webhook_events
+    where received_at < $1 and state in ('applied', 'ignored') limit $2
+)) returning 1;
+
+-- name: old_signature_failures :many
+-- webhook_signature_failures_by_minute.
+delete from webhook_signature_failures where ctid = any (array(
+    select ctid from webhook_signature_failures where minute < $1 limit $2
+)) returning 1;
