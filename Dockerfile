@@ -10,6 +10,7 @@ RUN /opt/headroom/bin/pip install --require-hashes --only-binary :all: -r requir
 COPY pyproject.toml README.md LICENSE ./
 COPY api api
 COPY sql sql
+COPY docs/errors docs/errors
 RUN /opt/headroom/bin/pip install --no-deps --no-build-isolation .
 
 FROM python:3.13-slim
