@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Literal
 
 from api.catalog.customers import unknown
+from api.domain.catalog import FeatureKind
 from api.domain.errors import Forbidden, InvalidInput
 
 
@@ -73,6 +74,14 @@ class Principal:
         """Go on only with ``scope``. Raises: Forbidden."""
         if scope not in self.scopes:
             raise Forbidden(f"This needs the scope {scope!r}, which this {self.kind} lacks.")
+
+    def expect_release(self, kind: FeatureKind) -> None:
+        """Go on only where this principal may give back units of such a feature.
+
+        A customer gives up what it holds; what it used stays used. Raises: Forbidden.
+        """
+        if self.customer is not None and kind is not FeatureKind.ALLOCATION:
+            raise Forbidden("A customer's token never gives back what was used.")
 
     def customer_for(self, asked: str | None) -> str:
         """Return the customer meant: a token's own, or the one that a key names.

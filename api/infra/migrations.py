@@ -102,6 +102,11 @@ class Migrator:
             yield conn, {row["version"]: row["applied_at"] for row in rows}
 
 
+def known_versions() -> tuple[int, ...]:
+    """Return the versions of every migration that this code was written for."""
+    return tuple(step.version for step in _read(sql_root() / "migrations"))
+
+
 async def _run(conn: Connection, step: _Step, sql: str, *, forward: bool) -> None:
     async with conn.transaction():
         await conn.execute(sql)

@@ -65,6 +65,12 @@ class Settings:
     jwks_url: str | None = _setting("HEADROOM_JWKS_URL", web_address, None)
     jwt_issuer: str | None = _setting("HEADROOM_JWT_ISSUER", text, None)
     jwt_audience: str | None = _setting("HEADROOM_JWT_AUDIENCE", text, None)
+    # The claim of the product's tokens that holds a customer's key.
+    jwt_customer_claim: str = _setting("HEADROOM_JWT_CUSTOMER_CLAIM", text, "sub")
+
+    # Requests a second for each key and token, and how many may come at once; 0 is no limit.
+    rate_limit_per_second: int = _setting("HEADROOM_RATE_LIMIT_PER_SECOND", whole(0, 10**6), 0)
+    rate_limit_burst: int = _setting("HEADROOM_RATE_LIMIT_BURST", whole(1, 10**6), 100)
 
     # What one request may ask for.
     max_body_bytes: int = _setting("HEADROOM_MAX_BODY_BYTES", whole(1024, 10**8), 1 << 20)

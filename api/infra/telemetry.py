@@ -6,6 +6,7 @@ customer or a caller chooses: the number of series stays bounded.
 """
 
 import json
+import itertools
 import logging
 import os
 import re
@@ -29,6 +30,8 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 
 _correlation_id: ContextVar[str | None] = ContextVar("correlation_id", default=None)
 _registry = CollectorRegistry()
+_process = uuid.uuid4().hex[:16]
+_requests = itertools.count(1)
 
 
 def correlation_id() -> str | None:
@@ -45,6 +48,16 @@ def correlated(given: str | None = None) -> Generator[str]:
         yield chosen
     finally:
         _correlation_id.reset(token)
+
+
+def correlate(given: str | None = None) -> str:
+    """Give an id to all that the present task does from here on; cheaper than ``correlated``.
+
+    A new id is unique by this process's random part and a running number.
+    """
+    chosen = given if given and _OURS.fullmatch(given) else f"{_process}{next(_requests):08x}"
+    _correlation_id.set(chosen)
+    return chosen
 
 
 class JsonLines(logging.Formatter):

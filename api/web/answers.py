@@ -1,0 +1,70 @@
+"""What the HTTP gates answer with: the names of the GraphQL contract, as plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from api.domain.catalog import WindowKind
+from api.domain.decision import Decision, WindowFigure
+from api.gates.outcome import Consumption
+from api.schema.errors import facts_of
+
+_WORDS = {kind: kind.name for kind in WindowKind}
+
+
+def consumption_body(consumption: Consumption) -> bytes:
+    """Return the JSON of what was counted."""
+    return orjson.dumps(
+        {
+            "id": consumption.id,
+            "customer": consumption.customer,
+            "feature": consumption.feature,
+            "units": consumption.units,
+            "windows": windows_of(consumption.windows),
+            "replayed": consumption.replayed,
+            "degraded": consumption.degraded,
+        }
+    )
+
+
+def decision_facts(decision: Decision) -> dict[str, Any]:
+    """Return every fact of one decision: GraphQL's ``Decision``, and a denial's extensions.
+
+    Plans are told by their keys.
+    """
+    return {
+        "allowed": decision.allowed,
+        "message": decision.message,
+        **facts_of(decision),
+        "windows": windows_of(decision.windows),
+    }
+
+
+def windows_of(figures: Sequence[WindowFigure]) -> list[dict[str, Any]]:
+    """Return the windows as GraphQL's ``WindowUsage``."""
+    return [
+        {
+            "window": _WORDS[figure.window],
+            "limit": figure.limit,
+            "used": figure.used,
+            "held": figure.held,
+            "remaining": figure.remaining,
+            "startsAt": instant(figure.starts_at_s),
+            "resetsAt": instant(figure.resets_at_s),
+            "shadow": figure.shadow,
+        }
+        for figure in figures
+    ]
+
+
+@lru_cache(maxsize=4096)
+def instant(seconds: int | None) -> str | None:
+    """Return whole seconds since 1970 as RFC 3339; the bounds of windows come again and again."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00") + "Z"

@@ -1,0 +1,64 @@
+"""The whole HTTP application: three hot doors in front, and everything else behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.routing import BaseRoute, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.web.edge import Edge
+from api.web.error_pages import ErrorPages
+from api.web.health import Health
+from api.web.inputs import CheckInput, ConsumeInput, ReleaseInput
+from api.web.parts import Parts
+from api.web.protection import Protection
+from api.web.quota_doors import CheckDoor, ConsumeDoor, ReleaseDoor
+from api.web.webhooks import WebhookDoor
+
+GRAPHQL = "/graphql"
+
+
+class Application:
+    """Looks one path up before any routing; what is not found there is routed."""
+
+    def __init__(self, doors: Mapping[str, ASGIApp], others: ASGIApp) -> None:
+        self._doors = doors
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or speak with one WebSocket."""
+        door = self._doors.get(scope["path"]) if scope["type"] == "http" else None
+        await (door or self._others)(scope, receive, send)
+
+
+def build_app(parts: Parts) -> Application:
+    """Return the application over these parts; a route whose part is None does not exist."""
+    settings = parts.settings
+    protection = Protection(settings.rate_limit_per_second, settings.rate_limit_burst)
+    routes: list[BaseRoute] = [
+        *Health(parts.clock, parts.readiness).routes(),
+        *ErrorPages().routes(),
+    ]
+    if parts.inbox is not None:
+        routes += WebhookDoor(parts.inbox, parts.clock).routes()
+    others = Router(routes, redirect_slashes=False)
+    doors: dict[str, ASGIApp] = {
+        "/v1/check": CheckDoor(CheckInput, parts, protection),
+        "/v1/consume": ConsumeDoor(ConsumeInput, parts, protection),
+        "/v1/release": ReleaseDoor(ReleaseInput, parts, protection),
+    }
+    return Application(doors, Edge(_behind(parts.graphql, others)))
+
+
+def _behind(graphql: ASGIApp | None, others: ASGIApp) -> ASGIApp:
+    """Send ``/graphql`` and what lies under it to GraphQL, whatever the protocol."""
+    if graphql is None:
+        return others
+
+    async def choose(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        chosen = graphql if path == GRAPHQL or path.startswith(f"{GRAPHQL}/") else others
+        await chosen(scope, receive, send)
+
+    return choose

@@ -1,0 +1,163 @@
+"""ASGI as it is: the head of a request, its body within bounds, and an answer in two messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from starlette.types import Receive, Scope, Send
+
+from api.domain.errors import HeadroomError, InvalidInput
+
+HeaderLines = list[tuple[bytes, bytes]]
+
+JSON = b"application/json"
+PROBLEM = b"application/problem+json"
+
+
+class MethodNotAllowed(HeadroomError):
+    """The path exists, and not for this method."""
+
+    code = "METHOD_NOT_ALLOWED"
+    status = 405
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"{method[:20]} is not answered here; use {allowed}.")
+        self.allowed = allowed
+
+
+class BodyTooLarge(HeadroomError):
+    """More bytes than any sensible request to this door has."""
+
+    code = "BODY_TOO_LARGE"
+    status = 413
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The body may have at most {most} bytes.")
+
+
+class UnsupportedMediaType(HeadroomError):
+    """A body in a form that is not read here."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    status = 415
+
+
+class ClientGone(Exception):
+    """The caller hung up before its request was whole; there is nobody to answer."""
+
+
+class Head(NamedTuple):
+    """The header lines that these doors look at; one that was not sent is None."""
+
+    authorization: bytes | None
+    content_type: bytes | None
+    content_length: int
+    content_encoding: bytes | None
+    correlation_id: bytes | None
+    idempotency_key: bytes | None
+
+
+_ONCE = frozenset(
+    {
+        b"authorization",
+        b"content-type",
+        b"content-length",
+        b"content-encoding",
+        b"x-correlation-id",
+        b"idempotency-key",
+    }
+)
+
+
+def read_head(lines: Iterable[tuple[bytes, bytes]]) -> Head:
+    """Pick out the lines that matter, in one pass.
+
+    Raises: InvalidInput, for one that is sent twice: which of the two is meant is anybody's guess.
+    """
+    found: dict[bytes, bytes] = {}
+    for name, value in lines:
+        if name in _ONCE:
+            if name in found:
+                raise InvalidInput(f"The header {name.decode()} is sent more than once.")
+            found[name] = value
+    length = found.get(b"content-length")
+    return Head(
+        found.get(b"authorization"),
+        found.get(b"content-type"),
+        0 if length is None else _number(length),
+        found.get(b"content-encoding"),
+        found.get(b"x-correlation-id"),
+        found.get(b"idempotency-key"),
+    )
+
+
+def expect_json(head: Head) -> None:
+    """Go on only with a body that says it is JSON, plainly encoded.
+
+    So no form of another site can speak with a visitor's rights: it cannot send this type.
+    Raises: UnsupportedMediaType.
+    """
+    if head.content_type != JSON and not _means_json(head.content_type):
+        raise UnsupportedMediaType("Send the body with Content-Type: application/json.")
+    if head.content_encoding is not None and head.content_encoding.lower() != b"identity":
+        raise UnsupportedMediaType("Send the body without a Content-Encoding.")
+
+
+async def read_body(receive: Receive, declared: int, most: int) -> bytes:
+    """Return the whole body.
+
+    Raises: BodyTooLarge, before more than ``most`` bytes are kept; ClientGone.
+    """
+    if declared > most:
+        raise BodyTooLarge(most)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False):
+        body = await _rest(receive, body, most)
+    if len(body) > most:
+        raise BodyTooLarge(most)
+    return body
+
+
+async def answer(send: Send, status: int, lines: HeaderLines, body: bytes) -> None:
+    """Send a whole response."""
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": body})
+
+
+def remote_address(scope: Scope) -> str:
+    """Return who connected, as the server believes it."""
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
+
+
+async def _rest(receive: Receive, begun: bytes, most: int) -> bytes:
+    chunks = [begun]
+    size = len(begun)
+    while size <= most:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        chunks.append(chunk)
+        size += len(chunk)
+        if not message.get("more_body", False):
+            break
+    return b"".join(chunks)
+
+
+def _number(digits: bytes) -> int:
+    """Read a declared length; the server has refused what is none, and more is too large here."""
+    return int(digits[:15]) if digits.isdigit() else 0
+
+
+def _means_json(content_type: bytes | None) -> bool:
+    if content_type is None:
+        return False
+    kind, *parameters = (part.strip().lower() for part in content_type.split(b";"))
+    return kind == JSON and all(
+        part in (b"", b"charset=utf-8", b'charset="utf-8"') for part in parameters
+    )
