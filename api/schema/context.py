@@ -8,10 +8,16 @@ from typing import TypeAlias
 
 import strawberry
 
-from api.domain.errors import Unauthenticated
+from api.domain.decision import Decision
+from api.domain.errors import HeadroomError, Unauthenticated
+from api.gates.outcome import Consumption, Denied
 from api.gates.principal import Principal
 from api.schema.loaders import Loaders
 from api.schema.services import Services
+
+GRANTED = "granted"
+
+Outcome: TypeAlias = Consumption | Denied | Decision | HeadroomError | tuple[Consumption, ...]
 
 
 @dataclass(slots=True)
@@ -25,6 +31,8 @@ class Context:
     principal: Principal | None
     at: datetime
     loaders: Loaders = field(init=False)
+    decided: list[tuple[str, bool]] = field(default_factory=list)
+    """What was decided on the way, and whether without the counters; for the door's metrics."""
 
     def __post_init__(self) -> None:
         self.loaders = Loaders(self.services, self.at)
@@ -40,6 +48,22 @@ class Context:
     def at_ms(self) -> int:
         """The instant in ms since 1970, as the gate counts time."""
         return int(self.at.timestamp() * 1000)
+
+    def note(self, result: Outcome) -> None:
+        """Note what was decided, for the metrics of the door."""
+        match result:
+            case HeadroomError():
+                self.decided.append((result.code, False))
+            case Denied():
+                first = result.decisions[0]
+                self.decided.append((first.code or "", first.degraded))
+            case Decision():
+                outcome = GRANTED if result.allowed else result.code or ""
+                self.decided.append((outcome, result.degraded))
+            case Consumption():
+                self.decided.append((GRANTED, result.degraded))
+            case _:
+                self.decided.append((GRANTED, any(one.degraded for one in result)))
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import strawberry
 
 from api.catalog import customers as catalog
-from api.domain.errors import Forbidden, HeadroomError, InvalidInput
+from api.domain.errors import HeadroomError, InvalidInput
 from api.gates.outcome import ConsumeRequest, Denied
 from api.gates.outcome import Consumption as Counted
 from api.schema.context import Context, Info
@@ -19,7 +19,6 @@ from api.schema.decisions import (
 from api.schema.described import described
 from api.schema.errors import Refused
 from api.schema.scalars import ONE, Units
-from api.schema.words import FeatureKind
 
 
 @strawberry.input(description="With a customer token, customer is omitted or the token's own.")
@@ -117,6 +116,7 @@ class Actions:
             _given(input.idempotency_key),
             context.at_ms,
         )
+        context.note(result)
         if isinstance(result, Denied):
             raise Refused(result)
         return consumption_of(result)
@@ -136,6 +136,7 @@ class Actions:
             _given(input.idempotency_key),
             context.at_ms,
         )
+        context.note(result)
         if isinstance(result, Denied):
             raise Refused(result, together=True)
         return [consumption_of(one) for one in result]
@@ -148,9 +149,10 @@ class Actions:
         asked = [_request(context, item) for item in inputs]
         requests = [one for one in asked if isinstance(one, ConsumeRequest)]
         results = iter(await context.services.gate.consume_each(requests, context.at_ms))
-        return [
-            outcome_of(next(results) if isinstance(one, ConsumeRequest) else one) for one in asked
-        ]
+        outcomes = [next(results) if isinstance(one, ConsumeRequest) else one for one in asked]
+        for one in outcomes:
+            context.note(one)
+        return [outcome_of(one) for one in outcomes]
 
     @described("Give back an allocation, or usage counted by mistake.")
     async def release(self, info: Info, input: ReleaseInput) -> Consumption | None:  # noqa: A002 - likewise
@@ -159,8 +161,7 @@ class Actions:
         customer = context.caller.customer_for(_given(input.customer))
         if context.caller.customer is not None:
             feature = await context.services.gate.feature(input.feature)
-            if feature.kind is FeatureKind.METERED:
-                raise Forbidden("A customer's token never gives back what was used.")
+            context.caller.expect_release(feature.kind)
         key = _given(input.idempotency_key)
         return consumption_of(await _release(context, customer, input, key))
 

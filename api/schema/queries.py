@@ -76,7 +76,9 @@ class Questions:
         """Answer what consume would, and count nothing."""
         asked = info.context.caller.customer_for(customer or None)
         gate = info.context.services.gate
-        return decision_of(await gate.check(asked, feature, units, info.context.at_ms))
+        decision = await gate.check(asked, feature, units, info.context.at_ms)
+        info.context.note(decision)
+        return decision_of(decision)
 
 
 async def _customer_node(context: Context, own: str) -> Customer | None:

@@ -1,0 +1,154 @@
+"""``/graphql``: GraphQL over HTTP, straight on ASGI.
+
+What is wrong is told in this order: the method, the type of answer, the credential, the API's own
+rate limit, the body's type and size, its form, its contents. Every answer is a GraphQL response.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from time import perf_counter
+
+from starlette.types import Receive, Scope, Send
+
+from api.domain.errors import HeadroomError, RateLimited, Unauthenticated
+from api.gates.principal import Principal
+from api.infra.clock import Clock
+from api.schema.context import Context
+from api.schema.execution import Answer, Executor, refuse
+from api.schema.services import Services
+from api.web.decision_metrics import DecisionMetrics
+from api.web.graphiql import PAGE, PAGE_LINES
+from api.web.graphql_reading import (
+    PLAIN_JSON,
+    NotAcceptable,
+    answer_type,
+    from_body,
+    from_query_string,
+    wants_page,
+)
+from api.web.protection import Protection
+from api.web.wire import (
+    Head,
+    HeaderLines,
+    MethodNotAllowed,
+    answer,
+    expect_json,
+    read_body,
+    read_head,
+)
+
+_OK = 200
+_BAD_REQUEST = 400
+_METHOD_NOT_ALLOWED = 405
+_ACCEPT = b"accept"
+
+
+class GraphQLApp:
+    """Answers GraphQL requests; ``development`` shows GraphiQL, and the schema to anybody."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        services: Services,
+        clock: Clock,
+        protection: Protection | None = None,
+        *,
+        development: bool = False,
+        max_body_bytes: int = 1 << 20,
+        max_variables_bytes: int = 1 << 18,
+    ) -> None:
+        self._executor = executor
+        self._services = services
+        self._clock = clock
+        self._protection = protection
+        self._development = development
+        self._max_body_bytes = max_body_bytes
+        self._max_variables_bytes = max_variables_bytes
+        self._metrics = DecisionMetrics("graphql")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        since = perf_counter()
+        accept = next((value for name, value in scope["headers"] if name == _ACCEPT), None)
+        if self._development and _asks_for_page(scope, accept):
+            await answer(send, _OK, PAGE_LINES, PAGE)
+            return
+        kind = answer_type(accept)
+        lines: HeaderLines = []
+        try:
+            _expect_method(scope)
+            if kind is None:
+                raise NotAcceptable("Accept application/graphql-response+json or application/json.")
+            given = await self._answer(scope, receive, since)
+            status = given.status
+            if status == _BAD_REQUEST and kind == PLAIN_JSON:
+                status = _OK  # behind this older type nobody could tell us from a proxy
+            elif status == _METHOD_NOT_ALLOWED:
+                lines.append((b"allow", b"POST"))
+        except HeadroomError as error:
+            given = refuse(error)
+            status = given.status
+            lines = _lines_of(error)
+        lines += _answer_lines(kind or PLAIN_JSON, len(given.body))
+        await answer(send, status, lines, given.body)
+
+    async def _answer(self, scope: Scope, receive: Receive, since: float) -> Answer:
+        """Return the answer to a well-formed request. Raises: HeadroomError, for any other."""
+        at = self._clock.now()
+        head = read_head(scope["headers"])
+        context = Context(self._services, await self._principal(head, at), at)
+        if scope["method"] == "GET":
+            request = from_query_string(scope["query_string"], self._max_variables_bytes)
+        else:
+            expect_json(head)
+            body = await read_body(receive, head.content_length, self._max_body_bytes)
+            request = from_body(body, self._max_variables_bytes)
+        given = await self._executor.execute(request, context)
+        for outcome, degraded in context.decided:
+            self._metrics.count(outcome, since, degraded=degraded)
+        return given
+
+    async def _principal(self, head: Head, at: datetime) -> Principal | None:
+        """Return who is asking; None for nobody in particular, who may look in development."""
+        if head.authorization is None and self._development:
+            return None
+        at_ms = int(at.timestamp() * 1000)
+        access = self._services.access
+        given = head.authorization
+        principal = None if given is None else access.recall(given, at_ms)
+        if principal is None:
+            principal = await access.authenticate(given, at_ms)
+        if self._protection is not None:
+            self._protection.expect(principal.actor, at_ms)
+        return principal
+
+
+def _asks_for_page(scope: Scope, accept: bytes | None) -> bool:
+    return scope["method"] == "GET" and not scope["query_string"] and wants_page(accept)
+
+
+def _expect_method(scope: Scope) -> None:
+    if scope["method"] not in ("POST", "GET"):
+        raise MethodNotAllowed(scope["method"], "GET, POST")
+
+
+def _lines_of(error: HeadroomError) -> HeaderLines:
+    if isinstance(error, MethodNotAllowed):
+        return [(b"allow", error.allowed.encode())]
+    if isinstance(error, Unauthenticated):
+        return [(b"www-authenticate", b'Bearer realm="headroom"')]
+    if isinstance(error, RateLimited):
+        return [(b"retry-after", str(error.retry_after_seconds).encode())]
+    return []
+
+
+def _answer_lines(kind: bytes, length: int) -> HeaderLines:
+    return [
+        (b"content-type", kind + b"; charset=utf-8"),
+        (b"content-length", str(length).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        # The same URL answers in two types, and to each credential differently.
+        (b"vary", b"accept, authorization"),
+    ]
