@@ -65,9 +65,7 @@ async def store_on(database: Database, redis_url: str) -> AsyncIterator[Store]:
         revisions = Revisions(database)
         publisher = Publisher(database, revisions, door)
         changes = Changes(database, revisions, publisher)
-        yield Store(
-            database, door, revisions, Customers(database, revisions), publisher, changes
-        )
+        yield Store(database, door, revisions, Customers(database, revisions), publisher, changes)
     finally:
         await door.close()
 
