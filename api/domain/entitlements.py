@@ -143,7 +143,7 @@ def entitle(catalog: Catalog, facts: CustomerFacts, at: datetime) -> Entitlement
 
     Cost: O(features x (plans + add-ons + overrides)), no I/O.
     """
-    giving = [s for s in facts.subscriptions if _gives(catalog, s, at)]
+    giving = [s for s in facts.subscriptions if gives(catalog, s, at)]
     plans = _held_plans(catalog, facts, giving)
     add_ons = tuple(
         sorted((key, n) for s in giving for key, n in s.add_ons if n > 0 and key in catalog.add_ons)
@@ -263,7 +263,8 @@ def _held_plans(
     return sorted(plans, key=lambda p: (-p.rank, p.key))
 
 
-def _gives(catalog: Catalog, subscription: SubscriptionFacts, at: datetime) -> bool:
+def gives(catalog: Catalog, subscription: SubscriptionFacts, at: datetime) -> bool:
+    """Tell whether ``subscription`` gives its plan and add-ons at that instant."""
     if subscription.status not in GIVING or _ended(subscription, at):
         return False
     if subscription.plan is not None and subscription.plan not in catalog.plans:
