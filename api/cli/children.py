@@ -16,6 +16,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+import orjson
+
 from api.domain.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -33,51 +35,70 @@ class DidNotStart(Unavailable):
 
 
 class Child:
-    """One process, and the next one in its place."""
+    """One process, and the next one in its place.
+
+    It is launched before its engines are up, so that it is loaded by the time they are; what leads
+    it to them is told through a pipe, where no other user of the machine can read it.
+    """
 
     def __init__(
-        self, name: str, module: str, environment: Mapping[str, str], listen: int | None = None
+        self, name: str, module: str, base: Mapping[str, str], listen: int | None = None
     ) -> None:
         self.name = name
+        self.settings: Mapping[str, str] = {}
+        """Settings beside those of the environment; to be there when the process is started."""
         self._module = module
-        self._environment = environment
+        self._base = base
         self._listen = listen
         self._process: subprocess.Popen[bytes] | None = None
+        self._pipes: tuple[int, int] | None = None
 
     @property
     def pid(self) -> int | None:
         """The id of the process that runs now, or ran last."""
         return None if self._process is None else self._process.pid
 
-    async def start(self) -> None:
-        """Start the process and wait until it does its work. Raises: DidNotStart.
+    def launch(self) -> None:
+        """Have the process loaded; it does nothing before ``start``.
 
         To be called from the main thread: the kernel ends the process with its thread.
         """
-        reader, writer = os.pipe()
+        ready, tells_ready = os.pipe()
+        told, tells = os.pipe()
+        handed = [told, tells_ready]
         command = [sys.executable, "-m", self._module, "--parent", str(os.getpid())]
-        command += ["--ready", str(writer)]
-        handed = [writer]
+        command += ["--settings", str(told), "--ready", str(tells_ready)]
         if self._listen is not None:
             command += ["--listen", str(self._listen)]
             handed.append(self._listen)
         try:
-            # Not asyncio's own, which may start it from a thread that does not last.
-            self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own module
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
                 command,
-                env=dict(self._environment),
+                env=dict(self._base),
                 stdin=subprocess.DEVNULL,
                 pass_fds=handed,
                 start_new_session=True,
             )
         finally:
-            os.close(writer)
+            os.close(told)
+            os.close(tells_ready)
+        self._pipes = (ready, tells)
+
+    async def start(self) -> None:
+        """Have the process do its work, and wait until it does. Raises: DidNotStart."""
+        if self._pipes is None:
+            self.launch()
+        ready, tells = self._pipes or (-1, -1)
+        self._pipes = None
         try:
-            if not await _told(reader):
+            with suppress(BrokenPipeError):
+                os.write(tells, orjson.dumps(dict(self.settings)))
+            os.close(tells)
+            if not await _told(ready):
                 await self.ended()
                 raise DidNotStart(f"The {self.name} process ended before it was ready.")
         finally:
-            os.close(reader)
+            os.close(ready)
 
     async def ended(self) -> int:
         """Wait until the process has ended; return its exit status."""
@@ -92,19 +113,25 @@ class Child:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            status = await self.ended()
+            await self.ended()
             if loop.time() - began > LASTING_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
-            log.error(
-                "a process died; starting it again", extra={"name_": self.name, "status": status}
-            )
+            log.error("a process died; starting it again", extra={"process_name": self.name})
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             with suppress(DidNotStart):
                 await self.start()
 
     async def stop(self) -> None:
-        """Ask the process to finish what it does and end; kill it where it does not in time."""
+        """End the process: at once where it was only loaded, else once its work is finished.
+
+        It is killed where it does not end in time.
+        """
+        if self._pipes is not None:
+            # Without settings it ends by itself.
+            for pipe in self._pipes:
+                os.close(pipe)
+            self._pipes = None
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self._process is None or self._process.poll() is not None:
                 return

@@ -7,6 +7,7 @@ Only here are keys kept in plain: whoever can read this database owns the machin
 from __future__ import annotations
 
 import secrets
+import shlex
 import sys
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,14 +86,15 @@ async def _kept(database: Database, name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def next_steps(made: Development) -> str:
+def next_steps(made: Development, data_dir: Path | None) -> str:
     """Return what to try next; every line works when pasted into a shell."""
     consume, admin, base = made.consume_key, made.admin_key, made.address
-    usage = '{\\"customer\\":\\"demo\\",\\"feature\\":\\"tx_analyze\\"}'.replace("\\", "")
+    usage = '{"customer":"demo","feature":"tx_analyze"}'
     query = (
-        '{"query":"{ customer(key: \\"demo\\") { plan { key } entitlement(feature: \\"tx_analyze\\")'
-        ' { windows { window used remaining resetsAt } } } }"}'
+        '{"query":"{ customer(key: \\"demo\\") { plan { key }'
+        ' entitlement(feature: \\"tx_analyze\\") { windows { window used remaining resetsAt } } } }"}'
     )
+    folder = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
     send = "-H 'Content-Type: application/json'"
     return f"""
 Try, in another terminal:
@@ -110,7 +112,7 @@ Try, in another terminal:
   #   with the header {{"Authorization": "Bearer {admin}"}}
 
   # One customer's life, from the first refusal to a cancelled subscription.
-  {_command()} demo
+  {_command()} demo{folder}
 
 Ctrl-C stops everything.
 """

@@ -68,25 +68,40 @@ async def serve(asked: Serving) -> None:
 
 async def _serve(asked: Serving, catalog: Catalog | None, bound: socket.socket) -> None:
     async with AsyncExitStack() as stack:
+        metrics = stack.enter_context(_metrics(asked))
+        children = _children(asked, bound, metrics)
+        stack.push_async_callback(_stop, children)
+        for child in children:
+            child.launch()
         engines = await stack.enter_async_context(_engines(asked))
+        # Before the engines end, not after, as it was launched before they began.
+        stack.push_async_callback(_stop, children)
         await Migrator(engines.direct_url).up()
         made = await _prepare(asked, engines, catalog, address_of(bound))
-        metrics = stack.enter_context(_metrics(asked))
-        environment = os.environ | engines.environment() | {SHARED_METRICS: str(metrics)}
-        if made is not None:
-            environment |= {"HEADROOM_ENV": "development"}
-            environment.setdefault("STRIPE_WEBHOOK_SECRET", made.webhook_secret)
-        children = [
-            Child("serving", "api.app", environment, bound.fileno()) for _ in range(asked.workers)
-        ]
-        if asked.background:
-            children.append(Child("worker", "api.worker", environment))
-        stack.push_async_callback(_stop, children)
+        for child in children:
+            child.settings = engines.environment() | _of_development(asked, made)
         await asyncio.gather(*(child.start() for child in children))
         say(f"Headroom ready on {address_of(bound)}")
         if made is not None:
-            say(development.next_steps(made))
+            say(development.next_steps(made, asked.data_dir))
         await keep_all(children)
+
+
+def _children(asked: Serving, bound: socket.socket, metrics: Path) -> list[Child]:
+    base = os.environ | {SHARED_METRICS: str(metrics)}
+    children = [Child("serving", "api.app", base, bound.fileno()) for _ in range(asked.workers)]
+    if asked.background:
+        children.append(Child("worker", "api.worker", base))
+    return children
+
+
+def _of_development(asked: Serving, made: Development | None) -> dict[str, str]:
+    if made is None:
+        return {}
+    settings = {"HEADROOM_ENV": "development"}
+    if not asked.settings.stripe_webhook_secrets:
+        settings["STRIPE_WEBHOOK_SECRET"] = made.webhook_secret
+    return settings
 
 
 @asynccontextmanager
@@ -136,5 +151,5 @@ def _metrics(asked: Serving) -> Generator[Path]:
         return
     folder = data_dir_of(asked.settings, asked.data_dir).expanduser() / "metrics"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, parents=True)
     yield folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import signal
 import sys
@@ -57,3 +58,18 @@ def tell_ready(pipe: int | None) -> None:
         with suppress(BrokenPipeError):
             os.write(pipe, b"1")
         os.close(pipe)
+
+
+def settings_from(pipe: int | None) -> dict[str, str]:
+    """Return the settings that the parent tells, once it knows them; {} without a parent.
+
+    Ends this process where the parent goes away without a word.
+    """
+    if pipe is None:
+        return {}
+    with os.fdopen(pipe, "rb") as told:
+        text = told.read()
+    if not text:
+        sys.exit(0)
+    settings: dict[str, str] = json.loads(text)
+    return settings

@@ -9,7 +9,7 @@ from functools import partial
 import uvloop
 
 from api.infra.clock import Clock, SystemClock
-from api.infra.lifetime import asked_to_stop, end_with, tell_ready
+from api.infra.lifetime import asked_to_stop, end_with, settings_from, tell_ready
 from api.infra.settings import Settings
 from api.infra.telemetry import configure_logging
 from api.wiring.working import working
@@ -19,12 +19,13 @@ from api.worker.work import Worker
 def main() -> None:
     """Work until told to stop."""
     parser = argparse.ArgumentParser(prog="python -m api.worker", description=__doc__)
+    parser.add_argument("--settings", type=int, help="a pipe that tells settings")
     parser.add_argument("--ready", type=int, help="a pipe to tell when this process works")
     parser.add_argument("--parent", type=int, help="the process to end with")
     asked = parser.parse_args()
     if asked.parent is not None:
         end_with(asked.parent)
-    settings = Settings.from_environment(os.environ)
+    settings = Settings.from_environment(os.environ | settings_from(asked.settings))
     configure_logging(settings.log_level)
     uvloop.run(_work(settings, SystemClock(), asked.ready))
 
