@@ -64,7 +64,7 @@ class Judgement:
     counts: Mapping[Slot, Count]
 
 
-def judge(  # noqa: PLR0913 - the facts of one decision, each named
+def judge(
     action: Action,
     items: Sequence[tuple[str, int]],
     entitlements: Mapping[str, Entitlement],
@@ -116,9 +116,7 @@ def judge(  # noqa: PLR0913 - the facts of one decision, each named
     return Judgement(outcome, rows, shown)
 
 
-def present(
-    limit: EntitledLimit, pin: Window | None, known: Count | None, at: datetime
-) -> Window:
+def present(limit: EntitledLimit, pin: Window | None, known: Count | None, at: datetime) -> Window:
     """Return the window in which a call at that instant is counted; it never turns backward."""
     window = window_at(limit.frame, at, pin)
     if known is None or window.ends_at is None or known.window.ends_at is None:

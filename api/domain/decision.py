@@ -101,7 +101,7 @@ def most(windows: Sequence[WindowFigure]) -> int | None:
     )
 
 
-def deny(  # noqa: PLR0913 - the facts of one denial, each named
+def deny(
     catalog: Catalog,
     holding: Holding,
     customer: str,
@@ -166,9 +166,7 @@ def plans_that_allow(
     return tuple(p.key for p in sorted(found, key=lambda p: (p.rank, p.key)))
 
 
-def _would_allow(
-    plan: Plan, feature: str, units: int, used: Mapping[WindowKind, int]
-) -> bool:
+def _would_allow(plan: Plan, feature: str, units: int, used: Mapping[WindowKind, int]) -> bool:
     offer = plan.features.get(feature)
     return offer is not None and offer.enabled and _fits(offer, units, used)
 
@@ -226,7 +224,7 @@ def _withheld_would_allow(
     )
 
 
-def _reason(  # noqa: PLR0913 - the facts of one denial, each named
+def _reason(
     catalog: Catalog,
     holding: Holding,
     feature: Feature,

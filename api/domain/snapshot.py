@@ -33,8 +33,8 @@ _MONDAY = 4 * DAY_SECONDS
 _WINDOWS_AHEAD = {WindowKind.DAY: 10}
 _PERIODS_AHEAD = 4
 
-EncodedLimit = list[int | str | list[int]]
-EncodedFeature = list[int | list[EncodedLimit]]
+EncodedLimit = tuple[int, int, int, list[int], str, int]
+EncodedFeature = tuple[int, list[EncodedLimit]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def build(
             if bounds and bounds[0] != 0:
                 horizon = bounds[-1] if horizon is None else min(horizon, bounds[-1])
             limits.append(_encode_limit(limit, bounds))
-        features[feature_ids[key]] = [KIND_CODES[entitlement.feature.kind], limits]
+        features[feature_ids[key]] = (KIND_CODES[entitlement.feature.kind], limits)
     built_at_s = int(at.timestamp())
     ends = [] if horizon is None else [horizon]
     if entitlements.valid_until is not None:
@@ -121,14 +121,14 @@ def encode_bounds(frame: Frame, at: datetime, pin: Window | None = None) -> list
 
 def _encode_limit(limit: EntitledLimit, bounds: list[int]) -> EncodedLimit:
     units = -1 if limit.units is None else limit.units
-    return [
+    return (
         limit.window.code,
         units,
         int(limit.shadow),
         bounds,
         limit.code or "",
         limit.status or 0,
-    ]
+    )
 
 
 def _refresh_at(key: str, built_at_s: int) -> int:

@@ -320,7 +320,9 @@ def _expect_key(key: str) -> None:
 
 
 def _conflict(key: str) -> IdempotencyConflict:
-    return IdempotencyConflict(f"idempotencyKey {key!r} was used for an operation with other contents")
+    return IdempotencyConflict(
+        f"idempotencyKey {key!r} was used for an operation with other contents"
+    )
 
 
 def _over(figure: WindowFigure, units: int) -> bool:

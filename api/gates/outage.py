@@ -84,9 +84,7 @@ class Outage:
             for place, (feature, units) in enumerate(asked)
         )
 
-    async def check(
-        self, customer: str, feature: Feature, units: int, at_ms: int
-    ) -> Decision:
+    async def check(self, customer: str, feature: Feature, units: int, at_ms: int) -> Decision:
         """Answer a check that could not be judged. Raises: Unavailable."""
         if feature.outage.mode is OutageMode.CLOSED:
             raise Unavailable("the counters cannot be reached")

@@ -28,7 +28,7 @@ _sql = Queries.load("usage")
 class Releases:
     """Releases by consumption id."""
 
-    def __init__(  # noqa: PLR0913 - the parts it is made of
+    def __init__(
         self,
         database: Database,
         drainer: Drainer,
@@ -42,7 +42,7 @@ class Releases:
         self._numbers = numbers
         self._gate = gate
 
-    async def release(  # noqa: PLR0913 - the facts of one release, each named
+    async def release(
         self,
         customer: str,
         feature: str,
@@ -78,7 +78,7 @@ class Releases:
         own = ConsumptionId(consumption.at_ms, consumption.item, operation_id).encode()
         return Consumption(own, customer, feature, units, windows, replayed=replayed)
 
-    async def _record(  # noqa: PLR0913 - the facts of one release, each named
+    async def _record(
         self,
         conn: Connection,
         customer_id: int,
@@ -104,14 +104,10 @@ class Releases:
                 f"the consumption took {taken} units and {released} were given back already; "
                 f"{units} more cannot be"
             )
-        await conn.execute(
-            _sql.record_release, *named, operation_id, consumption.item, units, at
-        )
+        await conn.execute(_sql.record_release, *named, operation_id, consumption.item, units, at)
         return False
 
-    async def _taken(
-        self, conn: Connection, customer_id: int, consumption: ConsumptionId
-    ) -> int:
+    async def _taken(self, conn: Connection, customer_id: int, consumption: ConsumptionId) -> int:
         rows = await conn.fetch(
             _sql.consumption_items,
             customer_id,
@@ -132,9 +128,7 @@ class Releases:
         units: int,
     ) -> None:
         at = instant(consumption.at_ms)
-        rows = await conn.fetch(
-            _sql.consumption_items, customer_id, consumption.operation_id, at
-        )
+        rows = await conn.fetch(_sql.consumption_items, customer_id, consumption.operation_id, at)
         feature_id = next(r["feature_id"] for r in rows if r["item"] == consumption.item)
         await conn.fetchval(
             _sql.record_events,
@@ -146,4 +140,3 @@ class Releases:
             [-units],
             ["release"],
         )
-

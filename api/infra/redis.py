@@ -172,7 +172,7 @@ class RedisDoor:
     async def blocking(self, *parts: Arg, timeout_seconds: float) -> Any:  # noqa: ANN401 - as above
         """Run one command that waits at the server, on a connection of its own."""
         try:
-            connection = await self._pool.get_connection()
+            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # redis has no types here
         except (RedisError, OSError) as error:
             raise NotSent(f"the counter store cannot be reached: {error}") from error
         try:
@@ -229,17 +229,12 @@ class RedisDoor:
         return self._link
 
     async def _connect(self) -> _Link:
-        connection: AbstractConnection = self._pool.make_connection()
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis has no types here
         try:
-            await connection.connect()
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis has no types here
             info = await _ask(connection, "INFO", "server")
             run_id = _field(info, "run_id")
-            policy = _field(await _ask(connection, "INFO", "memory"), "maxmemory_policy")
-            if policy != "noeviction":
-                raise Unavailable(
-                    f"the counter store may evict keys (maxmemory-policy {policy}); "
-                    "set maxmemory-policy noeviction"
-                )
+            _expect_no_eviction(await _ask(connection, "INFO", "memory"))
             link = _Link(connection, run_id, await self._register(run_id))
         except BaseException:
             await connection.disconnect(nowait=True)
@@ -248,9 +243,7 @@ class RedisDoor:
 
     async def _exchange(self, link: _Link) -> None:
         """Write one batch and read its replies."""
-        batch = [
-            self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_A_BATCH))
-        ]
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_A_BATCH))]
         connection = link.connection
         answered = 0
         try:
@@ -265,7 +258,7 @@ class RedisDoor:
                     except ResponseError as error:
                         reply = error
                     answered += 1
-                    await self._settle(link, call, reply)
+                    self._settle(call, reply)
         except (RedisError, OSError) as error:
             await self._drop()
             unknown = OutcomeUnknown(f"the counter store did not answer: {error}")
@@ -275,7 +268,7 @@ class RedisDoor:
             _fail(deque(batch[answered:]), OutcomeUnknown("the counter store's door was closed"))
             raise
 
-    async def _settle(self, link: _Link, call: _Call, reply: Any) -> None:  # noqa: ANN401
+    def _settle(self, call: _Call, reply: Any) -> None:  # noqa: ANN401 - any command's reply
         if isinstance(reply, NoScriptError) and call.script is not None and not call.again:
             # Not carried out, so it may go again; it waits with the script's text this time.
             call.again = True
@@ -298,6 +291,15 @@ class RedisDoor:
 _OPEN_EPOCH = Script.load(__file__, "open_epoch")
 
 
+def _expect_no_eviction(memory: str) -> None:
+    policy = _field(memory, "maxmemory_policy")
+    if policy != "noeviction":
+        raise Unavailable(
+            f"the counter store may evict keys (maxmemory-policy {policy}); "
+            "set maxmemory-policy noeviction"
+        )
+
+
 def _hung_up(connection: AbstractConnection) -> bool:
     """Tell whether the server ended the connection, as far as this side has heard."""
     reader = connection._reader  # noqa: SLF001 - nothing public tells without waiting or writing
@@ -315,7 +317,9 @@ def _words(call: _Call, link: _Link) -> tuple[Arg, ...]:
 
 def _refusal(name: str, error: ResponseError) -> Exception:
     text = str(error)
-    if text.startswith(("OOM", "LOADING", "READONLY", "MASTERDOWN", "BUSY", "MISCONF", "NOREPLICAS")):
+    if text.startswith(
+        ("OOM", "LOADING", "READONLY", "MASTERDOWN", "BUSY", "MISCONF", "NOREPLICAS")
+    ):
         return NotSent(f"the counter store refuses writes: {text}")
     return ScriptFailed(f"{name}: {text}")
 

@@ -38,7 +38,7 @@ class Blind:
         self._database = database
         self._partitions = partitions
 
-    async def admit(  # noqa: PLR0913 - the facts of one operation, each named
+    async def admit(
         self,
         customer_id: int,
         operation_id: str,

@@ -163,9 +163,7 @@ class Drainer:
     async def _look_up(self, unknown: Mapping[int, int]) -> None:
         if not unknown:
             return
-        rows = await self._database.fetch(
-            _sql.positions, list(unknown), list(unknown.values())
-        )
+        rows = await self._database.fetch(_sql.positions, list(unknown), list(unknown.values()))
         for shard, epoch in unknown.items():
             self._reached.setdefault((shard, epoch), ORIGIN)
         for row in rows:
@@ -237,5 +235,3 @@ def _release(waiters: Iterable[asyncio.Future[None]], error: Unavailable | None)
 
 def _shard_of_journal(name: bytes) -> int:
     return int(name[1 : name.index(b"}")])
-
-

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from api.domain import keys
 from api.domain.snapshot import Snapshot
@@ -69,9 +70,7 @@ class Hydration:
     async def forget(self, customer: str) -> None:
         """Make the counters of ``customer`` unknown after the record was corrected."""
         shard = keys.shard_of(customer)
-        reply = unpack(
-            await self._door.call(FORGET, shard, (keys.counters(shard, customer),), ())
-        )
+        reply = unpack(await self._door.call(FORGET, shard, (keys.counters(shard, customer),), ()))
         if reply[0] == OTHER_EPOCH:
             # Under another epoch they are unknown already.
             await self._door.renew_epoch(shard)
@@ -141,12 +140,12 @@ def slots_of(snapshot: Snapshot, at: datetime) -> list[Slot]:
     now_s = int(at.timestamp())
     slots = []
     for feature_id, (_, limits) in snapshot.features.items():
-        for window, _, _, bounds, _, _ in limits:  # type: ignore[union-attr]  # shape: snapshot.py
+        for window, _, _, bounds, _, _ in limits:
             if not bounds:
-                slots.append(Slot(feature_id, int(window), None, 0))
+                slots.append(Slot(feature_id, window, None, 0))
                 continue
             start, stop = _present(bounds, now_s)
-            slots.append(Slot(feature_id, int(window), datetime.fromtimestamp(start, UTC), stop))
+            slots.append(Slot(feature_id, window, datetime.fromtimestamp(start, UTC), stop))
     return slots
 
 
@@ -179,7 +178,7 @@ def _present(bounds: list[int], now_s: int) -> tuple[int, int]:
         length, offset = bounds[1], bounds[2]
         start = (now_s - offset) // length * length + offset
         return start, start + length
-    for before, after in zip(bounds, bounds[1:], strict=False):
+    for before, after in pairwise(bounds):
         if now_s < after:
             return before, after
     raise ValueError("the snapshot's bounds end before the instant")

@@ -82,7 +82,9 @@ async def test_units_pass_until_the_limit_and_the_denial_says_what_would_help(
     assert denied.decisions[0].code == "DAILY_CAP_EXCEEDED"
     assert denied.decisions[0].max_units_now == 3
     clock.advance(days=1)
-    assert isinstance(await built.gate.consume("acme", "calls", 5, None, ms(clock.now())), Consumption)
+    assert isinstance(
+        await built.gate.consume("acme", "calls", 5, None, ms(clock.now())), Consumption
+    )
 
 
 async def test_several_features_are_counted_together_or_not_at_all(
@@ -122,9 +124,12 @@ async def test_a_journaled_answer_is_in_the_record_and_replayed_from_it(
     at = ms(clock.now())
     first = await built.gate.consume("acme", "posts", 4, "post-1", at)
     number = await built.holders.number("acme")
-    assert await built.database.fetchval(
-        "select sum(units) from usage_events where customer_id = $1", number
-    ) == 4
+    assert (
+        await built.database.fetchval(
+            "select sum(units) from usage_events where customer_id = $1", number
+        )
+        == 4
+    )
     await built.door.command("FLUSHALL")
     again = await built.gate.consume("acme", "posts", 4, "post-1", at)
     assert isinstance(first, Consumption)
@@ -166,9 +171,10 @@ async def test_an_allocation_goes_up_and_down_and_never_below_zero(
     stated = await built.gate.state("acme", "seats", 7, None, at)
     assert stated.windows[0].used == 7
     number = await built.holders.number("acme")
-    assert await built.database.fetchval(
-        "select units from balances where customer_id = $1", number
-    ) == 7
+    assert (
+        await built.database.fetchval("select units from balances where customer_id = $1", number)
+        == 7
+    )
 
 
 async def test_a_release_by_consumption_gives_back_what_it_took_once(

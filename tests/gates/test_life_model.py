@@ -85,9 +85,7 @@ def plans(draw: st.DrawFn) -> list[Plan]:
         )
         interval = draw(st.sampled_from(("month", "year")))
         price = Price(key, 100, "usd", interval)
-        made.append(
-            Plan(key, key, rank=rank, prices=(price,), features=MappingProxyType(features))
-        )
+        made.append(Plan(key, key, rank=rank, prices=(price,), features=MappingProxyType(features)))
     return made
 
 

@@ -100,7 +100,7 @@ OUTCOMES = {
 )
 @given(data=st.data())
 async def test_the_model_and_the_machine_agree(
-    redis_url: str, moves: bool, data: st.DataObject
+    redis_url: str, *, moves: bool, data: st.DataObject
 ) -> None:
     door = await open_door(redis_url)
     try:
@@ -124,8 +124,7 @@ async def test_the_model_and_the_machine_agree(
                 snapshot = snapshot_of(entitled, at, pins=pins, version=version)
                 await install(door, "acme", snapshot, fill=False)
             now = at - timedelta(milliseconds=earlier)
-            if now < START:
-                now = START
+            now = max(now, START)
             expected = judge(action, items, entitled, pins, counts, now)
             counts = dict(expected.counts)
             places = {key: place for place, key in enumerate(entitled, 1)}

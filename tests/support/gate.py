@@ -11,7 +11,6 @@ from api.infra.settings import Settings
 from api.wiring import Core, core
 
 
-
 def ms(at: datetime) -> int:
     """Return the instant in milliseconds since 1970."""
     return int(at.timestamp() * 1000)

@@ -66,7 +66,7 @@ async def install(door: RedisDoor, customer: str, snapshot: Snapshot, *, fill: b
     slots: list[str | bytes | int] = ["_", EPOCH]
     for feature_id, feature in snapshot.features.items():
         fields += [str(feature_id), pack(feature)]
-        for limit in feature[1]:  # type: ignore[union-attr]  # shape: domain/snapshot.py
+        for limit in feature[1]:
             bounds = limit[3]
             # An end in the past: the first call turns the window and begins at zero.
             end = 0 if not bounds else 1

@@ -24,7 +24,7 @@ async def race(arguments: list[str]) -> dict[str, int]:
     settings = Settings.from_environment({"HEADROOM_ENV": "development"})
     async with core(settings, SystemClock(), database_url, redis_url) as built:
         await built.door.command("PING")
-        print("ready", flush=True)
+        print("ready", flush=True)  # noqa: T201 - what the race waits for
         await asyncio.to_thread(sys.stdin.readline)
 
         async def call(number: int) -> str:
@@ -35,11 +35,9 @@ async def race(arguments: list[str]) -> dict[str, int]:
             assert isinstance(outcome, Consumption)
             return "replayed" if outcome.replayed else "allowed"
 
-        outcomes = await asyncio.gather(
-            *(call(n) for n in range(callers)), return_exceptions=True
-        )
+        outcomes = await asyncio.gather(*(call(n) for n in range(callers)), return_exceptions=True)
     return Counter(o if isinstance(o, str) else repr(o) for o in outcomes)
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(race(sys.argv[1:]))))
+    print(json.dumps(asyncio.run(race(sys.argv[1:]))))  # noqa: T201 - the result
