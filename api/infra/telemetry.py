@@ -5,8 +5,8 @@ so tasks started on the way inherit it. Metrics live in one registry, without a 
 customer or a caller chooses: the number of series stays bounded.
 """
 
-import json
 import itertools
+import json
 import logging
 import os
 import re
