@@ -37,8 +37,8 @@ class Rebuild:
     async def all(self, *, at: datetime, actor: str, reason: str, dry_run: bool = False) -> int:
         """Publish every customer's rights again; return how many they are.
 
-        ``dry_run`` only counts them. Safe to repeat. Raises: InvalidInput, Unavailable. Cost: per 200 customers one transaction
-        and one turn of script calls.
+        ``dry_run`` only counts them. Safe to repeat. Raises: InvalidInput, Unavailable.
+        Cost: per 200 customers one transaction and one turn of script calls.
         """
         require_reason(reason)
         done, after = 0, 0

@@ -104,9 +104,9 @@ class Revisions:
         """Return one revision if it need not be read."""
         return self._known.get(number)
 
-    async def history(self, first: int = 50) -> list[Applied]:
-        """Return the last revisions, newest first."""
-        rows = await self._database.fetch(_sql.history, first)
+    async def history(self, first: int = 50, before: int | None = None) -> list[Applied]:
+        """Return the last revisions, newest first, older than the one numbered ``before``."""
+        rows = await self._database.fetch(_sql.history, first, before)
         return [
             Applied(r["revision"], r["checksum"], r["applied_at"], r["applied_by"]) for r in rows
         ]

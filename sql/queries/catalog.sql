@@ -18,6 +18,7 @@ select revision, body, checksum from catalog_revisions where revision = $1;
 -- name: history :many
 -- Newest first, without the bodies.
 select revision, checksum, applied_at, applied_by from catalog_revisions
+where $2::integer is null or revision < $2
 order by revision desc limit $1;
 
 -- name: add_revision :one
