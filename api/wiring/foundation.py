@@ -16,6 +16,7 @@ from api.gates.consume import Gate
 from api.gates.judge import Judge
 from api.gates.outage import Outage
 from api.gates.releases import Releases
+from api.gates.repair import Repair
 from api.infra.clock import Clock
 from api.infra.postgres import Database
 from api.infra.redis import RedisDoor
@@ -51,6 +52,7 @@ class Core:
     outage: Outage
     gate: Gate
     releases: Releases
+    repair: Repair
 
 
 @asynccontextmanager
@@ -92,6 +94,7 @@ async def core(
         )
         judge = Judge(door, counters, drainer, hydration, holders, epochs.reachable)
         gate = Gate(revisions, judge, outage, RecordedAnswers(database, holders))
+        drift = DriftCheck(database, door, drainer, hydration)
         yield Core(
             settings=settings,
             clock=clock,
@@ -105,11 +108,22 @@ async def core(
             partitions=partitions,
             drainer=drainer,
             hydration=hydration,
-            drift=DriftCheck(database, door, drainer, hydration),
+            drift=drift,
             usage=Usage(database),
             outage=outage,
             gate=gate,
             releases=Releases(database, drainer, hydration, holders, gate),
+            repair=Repair(
+                database=database,
+                door=door,
+                revisions=revisions,
+                holders=holders,
+                changes=changes,
+                drainer=drainer,
+                hydration=hydration,
+                drift=drift,
+                gate=gate,
+            ),
         )
 
 
