@@ -120,5 +120,5 @@ class Parts(Protocol):
 
     @property
     def graphql(self) -> ASGIApp | None:
-        """Speaks GraphQL, over HTTP and WebSocket."""
+        """Speaks GraphQL."""
         ...

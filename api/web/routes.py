@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.web import graphiql
 from api.web.edge import Edge
 from api.web.error_pages import ErrorPages
 from api.web.health import Health
@@ -42,6 +43,8 @@ def build_app(parts: Parts) -> Application:
     ]
     if parts.inbox is not None:
         routes += WebhookDoor(parts.inbox, parts.clock).routes()
+    if parts.graphql is not None and settings.development:
+        routes.append(graphiql.files())
     others = Router(routes, redirect_slashes=False)
     doors: dict[str, ASGIApp] = {
         "/v1/check": CheckDoor(CheckInput, parts, protection),
@@ -52,13 +55,12 @@ def build_app(parts: Parts) -> Application:
 
 
 def _behind(graphql: ASGIApp | None, others: ASGIApp) -> ASGIApp:
-    """Send ``/graphql`` and what lies under it to GraphQL, whatever the protocol."""
+    """Send requests for ``/graphql`` there; routing refuses a WebSocket, as none is spoken yet."""
     if graphql is None:
         return others
 
     async def choose(scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
-        chosen = graphql if path == GRAPHQL or path.startswith(f"{GRAPHQL}/") else others
-        await chosen(scope, receive, send)
+        asked = scope["type"] == "http" and scope["path"] == GRAPHQL
+        await (graphql if asked else others)(scope, receive, send)
 
     return choose
