@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from api.billing.problems import UnknownHolder
+from api.billing.problems import UnknownPayer
 from api.billing.provider import Payload
 from api.infra.postgres import Connection, Database, Record
 from api.infra.queries import Queries
@@ -120,7 +120,7 @@ class Claims:
         await self._fail(self._database, events, (problem, error), at, park=park)
 
     async def fail_unknown(
-        self, events: Sequence[DueEvent], error: UnknownHolder, at: datetime
+        self, events: Sequence[DueEvent], error: UnknownPayer, at: datetime
     ) -> None:
         """Keep events whose customer is unknown, unless it became known this very moment."""
         async with self._database.transaction() as conn:

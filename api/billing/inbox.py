@@ -133,7 +133,7 @@ class Inbox:
         subject = self._provider.subject(event.type, event.payload)
         with correlated(correlation_id()) as correlation:
             row = await self._database.fetchrow(
-                _sql.store,
+                _sql.take_in,
                 self._provider.name,
                 event.id,
                 event.type,

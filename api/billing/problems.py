@@ -31,7 +31,7 @@ class Unreadable(Unapplicable):
     problem = "unreadable"
 
 
-class UnknownHolder(Unapplicable):
+class UnknownPayer(Unapplicable):
     """Nobody here is known to hold the subscription.
 
     ``waits_for`` is the provider's customer, where an event still to come may say who that is.

@@ -16,9 +16,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from api.billing.claims import Claim, Claims, DueEvent, LockLost
-from api.billing.holders import Holders
 from api.billing.inbox import CHANNEL
-from api.billing.problems import CutShort, OtherVersion, Unapplicable, UnknownHolder
+from api.billing.payers import Payers
+from api.billing.problems import CutShort, OtherVersion, Unapplicable, UnknownPayer
 from api.billing.provider import Hint, Provider, ProviderSubscription
 from api.billing.translation import record_of
 from api.catalog import subscriptions
@@ -54,7 +54,7 @@ class InboxWorker:
         self._changes = changes
         self._revisions = revisions
         self._claims = Claims(database, provider.name)
-        self._holders = Holders(provider.name)
+        self._payers = Payers(provider.name)
 
     async def follow(self, now: Callable[[], datetime]) -> None:
         """Handle events as they come and retries as they fall due, until cancelled.
@@ -108,7 +108,7 @@ class InboxWorker:
                 case LockLost():
                     outcome = "lock_lost"
                     await self._claims.again(events, at)
-                case UnknownHolder():
+                case UnknownPayer():
                     outcome = error.problem
                     await self._claims.fail_unknown(events, error, at)
                 case Unapplicable():
@@ -140,19 +140,19 @@ class InboxWorker:
             return
         told = await self._told(named, hints)
         catalog = (await self._revisions.current()).catalog
-        holder: int | None = None
+        payer: int | None = None
         changed: set[int] = set()
         async with self._database.transaction() as conn:
             await self._claims.confirm(conn, claim)
             for hint in hints:
                 if hint.introduces:
-                    holder = await self._holders.introduce(conn, hint, at)
+                    payer = await self._payers.introduce(conn, hint, at)
             if told is not None:
-                holder = await self._holders.holder_of(conn, told, at)
-                changed = await self._take_over(conn, told, events, (catalog, holder), at)
+                payer = await self._payers.payer_of(conn, told, at)
+                changed = await self._take_over(conn, told, events, (catalog, payer), at)
             ids = [event.id for event in events]
-            await self._holders.rouse(conn, hints, told, at, ids)
-            await conn.execute(_sql.applied, ids, at, holder)
+            await self._payers.rouse(conn, hints, told, at, ids)
+            await conn.execute(_sql.applied, ids, at, payer)
         for customer_id in sorted(changed):
             await self._changes.tell(customer_id, at)
 
@@ -165,7 +165,7 @@ class InboxWorker:
         at: datetime,
     ) -> set[int]:
         """Write what was told, if it is news; return the customers whose rights it concerned."""
-        catalog, holder = judged
+        catalog, payer = judged
         known = await subscriptions.find(conn, self._provider.name, told.id)
         newest = max(events, key=lambda event: (event.created_at, event.event_id))
         rank = rank_of(newest.created_at, told.status, newest.event_id)
@@ -178,12 +178,12 @@ class InboxWorker:
             catalog,
             told,
             provider=self._provider.name,
-            customer_id=holder,
+            customer_id=payer,
             known=known,
             created_at=rank.created_at,
             event_id=rank.event_id,
         )
-        concerned = {holder} if known is None else {holder, known.customer_id}
+        concerned = {payer} if known is None else {payer, known.customer_id}
         await self._write(conn, sorted(concerned), record, at)
         return concerned
 
@@ -213,7 +213,7 @@ class InboxWorker:
         if subscription_id is None:
             return None
         told = await self._provider.subscription(subscription_id)
-        if told.customer_key is None and not await self._holders.known(self._database, told):
+        if told.customer_key is None and not await self._payers.known(self._database, told):
             return replace(told, customer_key=await self._provider.customer_key(told.customer))
         return told
 

@@ -1,4 +1,4 @@
--- name: store :one
+-- name: take_in :one
 -- Once per event, before it is acknowledged: webhook_events_unique. The notice goes out with the
 -- commit, so whoever is woken finds the row. Answers with nothing where the event was known.
 with stored as (
@@ -59,7 +59,7 @@ select true from provider_locks where provider = $1 and object_id = $2 and token
 -- Gives back the holder's own lock, not one that was taken over.
 delete from provider_locks where provider = $1 and object_id = $2 and token = $3;
 
--- name: holder :one
+-- name: payer :one
 -- Whom a subscription belongs to: by the product's own name, by the provider's name for the
 -- customer, and by what is held already. All three by unique index.
 select

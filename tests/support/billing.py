@@ -1,0 +1,146 @@
+"""A billing desk on real engines: deliveries come in signed, the worker runs when told to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from api.billing.inbox import Accepted, Inbox, Refused, StoredEvent
+from api.billing.signature_failures import SignatureFailures
+from api.billing.stripe_door import StripeDoor
+from api.billing.worker import InboxWorker
+from api.catalog import subscriptions
+from api.catalog.subscriptions import SubscriptionRecord
+from api.domain.entitlements import Entitlements, entitle
+from api.wiring import Core
+from tests.support.clock import FakeClock
+from tests.support.gate import opened
+from tests.support.stripe_events import SECRET, Json, body_of, signed
+
+ENDPOINT = "/webhooks/stripe"
+
+CATALOG = """
+product = "desk"
+past_due = "keep"
+
+[customer_types.business]
+default_plan = "free"
+
+[features.posts]
+name = "Posts"
+kind = "metered"
+
+[features.seats]
+name = "Seats"
+kind = "allocation"
+
+[plans.free]
+name = "Free"
+[plans.free.features]
+posts.month = 10
+seats = 1
+
+[plans.starter]
+name = "Starter"
+[plans.starter.prices]
+starter_monthly = { amount_minor = 4900, currency = "usd", interval = "month", trial_days = 14 }
+starter_yearly = { amount_minor = 49000, currency = "usd", interval = "year" }
+[plans.starter.features]
+posts.month = 300
+seats = 3
+
+[plans.pro]
+name = "Pro"
+[plans.pro.prices]
+pro_monthly = { amount_minor = 9900, currency = "usd", interval = "month" }
+[plans.pro.features]
+posts.month = 3_000
+seats = 10
+
+[add_ons.more_seats]
+name = "More seats"
+[add_ons.more_seats.prices]
+more_seats_monthly = { amount_minor = 900, currency = "usd", interval = "month" }
+[add_ons.more_seats.features]
+seats = 1
+"""
+
+
+@dataclass
+class Desk:
+    """The inbox, its worker, and what they change."""
+
+    core: Core
+    clock: FakeClock
+    door: StripeDoor
+    inbox: Inbox
+    worker: InboxWorker
+
+    async def deliver(
+        self, event: Json | bytes, *, secret: str = SECRET, remote: str = "192.0.2.7"
+    ) -> Accepted | Refused:
+        """Send one event as Stripe does, signed at this instant."""
+        body = event if isinstance(event, bytes) else body_of(event)
+        header = signed(body, self.clock.now(), secret)
+        return await self.inbox.accept(body, header, remote, "Stripe/1.0", self.clock.now())
+
+    async def work(self) -> int:
+        """Let the worker do what is due now; return how many events it took up."""
+        taken = 0
+        while count := await self.worker.run_once(self.clock.now()):
+            taken += count
+        return taken
+
+    async def tell(self, *events: Json) -> None:
+        """Deliver events one after the other, each handled before the next one comes."""
+        for event in events:
+            assert isinstance(await self.deliver(event), Accepted)
+            await self.work()
+
+    async def rights(self, key: str) -> Entitlements:
+        """Return what this customer may do now, as the record says."""
+        customer = await self.core.customers.get(key)
+        facts = (await self.core.customers.many_facts([customer.id]))[customer.id]
+        return entitle(self.core.revisions.newest.catalog, facts, self.clock.now())
+
+    async def plan(self, key: str) -> str:
+        return (await self.rights(key)).plan
+
+    async def held(self, key: str) -> tuple[SubscriptionRecord, ...]:
+        customer = await self.core.customers.get(key)
+        return await subscriptions.by_customer(self.core.database, customer.id)
+
+    async def event(self, event: Json | str) -> StoredEvent:
+        return await self.inbox.show(event if isinstance(event, str) else event["id"])
+
+    async def states(self) -> list[str]:
+        """Return the state of every event, oldest first."""
+        rows = await self.core.database.fetch("select state from webhook_events order by id")
+        return [row["state"] for row in rows]
+
+    async def count(self, table: str) -> Any:  # noqa: ANN401 - a column's own type
+        return await self.core.database.fetchval(f"select count(*) from {table}")  # noqa: S608
+
+
+@asynccontextmanager
+async def desk(
+    database_url: str,
+    redis_url: str,
+    clock: FakeClock,
+    *,
+    customers: Iterable[str] = ("acme",),
+    catalog: str = CATALOG,
+    secrets: tuple[str, ...] = (SECRET,),
+    api_key: str | None = None,
+    api_base: str | None = None,
+) -> AsyncGenerator[Desk]:
+    """Open a desk; with ``api_key`` it reads objects again at ``api_base``."""
+    async with (
+        opened(database_url, redis_url, clock, catalog, tuple(customers)) as core,
+        StripeDoor(secrets=secrets, api_key=api_key, api_base=api_base) as door,
+    ):
+        inbox = Inbox(core.database, door, SignatureFailures(core.database, ENDPOINT))
+        worker = InboxWorker(core.database, door, core.changes, core.revisions)
+        yield Desk(core, clock, door, inbox, worker)
