@@ -80,7 +80,7 @@ def problem_of(error: Exception, method: str) -> Problem:
     if isinstance(error, HTTPException) and error.status_code < _BUGS:
         allowed = (error.headers or {}).get("Allow")
         if allowed is not None:
-            return failed(MethodNotAllowed(method, allowed))
+            return failed(MethodNotAllowed(method, ", ".join(sorted(allowed.split(", ")))))
         return failed(NotFound("There is nothing at this path."))
     entry = bug_entry(error)
     extensions = entry["extensions"]

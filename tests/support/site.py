@@ -16,6 +16,7 @@ from api.gates.consume import Gate
 from api.gates.releases import Releases
 from api.gates.tokens import Tokens
 from api.infra.clock import Clock
+from api.infra.engines.throwaway import ThrowawayEngines
 from api.infra.settings import Settings
 from api.web.parts import Readiness, Receiving
 from api.web.readiness import readiness_of
@@ -101,6 +102,7 @@ class Site:
     app: ASGIApp
     client: httpx.AsyncClient
     keys: dict[str, str] = field(default_factory=dict)
+    engines: ThrowawayEngines | None = None
 
     async def post(
         self, path: str, said: object = None, *, as_: str | None = "consume", **options: Any
