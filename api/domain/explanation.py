@@ -9,6 +9,7 @@ from api.domain.catalog import Catalog, PastDuePolicy, PlanFeature
 from api.domain.entitlements import (
     GIVING,
     CustomerFacts,
+    EntitledLimit,
     Entitlement,
     Entitlements,
     OverrideFacts,
@@ -17,6 +18,7 @@ from api.domain.entitlements import (
     entitle,
     gives,
 )
+from api.domain.windows import Window, window_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,19 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class PresentWindow:
+    """The window of one limit in force, and the frame that lays its boundaries.
+
+    A ``pinned`` one was carried over a change of zone, anchor or plan: it began earlier, or ends
+    later, than the frame says.
+    """
+
+    limit: EntitledLimit
+    window: Window
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """All that ``entitle`` weighed for one feature, and what came of it.
 
@@ -50,6 +65,7 @@ class Explanation:
     holdings: tuple[Holding, ...]
     offers: tuple[Offer, ...]
     override: OverrideFacts | None
+    windows: tuple[PresentWindow, ...]
 
 
 def explain(catalog: Catalog, facts: CustomerFacts, feature: str, at: datetime) -> Explanation:
@@ -80,7 +96,16 @@ def explain(catalog: Catalog, facts: CustomerFacts, feature: str, at: datetime) 
         holdings=tuple(_holding(catalog, s, at) for s in facts.subscriptions),
         offers=tuple(offers),
         override=override,
+        windows=tuple(
+            _window(limit, (facts.pins or {}).get((feature, limit.window)), at)
+            for limit in entitlements.features[feature].limits
+        ),
     )
+
+
+def _window(limit: EntitledLimit, pin: Window | None, at: datetime) -> PresentWindow:
+    window = window_at(limit.frame, at, pin)
+    return PresentWindow(limit, window, pinned=window == pin)
 
 
 def _holding(catalog: Catalog, subscription: SubscriptionFacts, at: datetime) -> Holding:

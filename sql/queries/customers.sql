@@ -74,16 +74,15 @@ select id from customers where published_version < version order by id limit $1;
 select id from customers where valid_until <= $1 order by valid_until limit $2;
 
 -- name: mark_published :exec
--- Never back: a slow publisher may come after one that published a newer version. In the order of
--- ids, as every statement that locks several customers.
-with given as (
-    select c.id, g.version from customers c
-    join unnest($1::bigint[], $2::bigint[]) as g (id, version) on g.id = c.id
-    where c.published_version < g.version
+-- Never back: a slow publisher may come after one that published a newer version. The lock reads
+-- the row's newest state, and is taken in the order of ids, as by all that lock several customers.
+with told as (
+    select c.id, given.version from customers c
+    join unnest($1::bigint[], $2::bigint[]) as given (id, version) on given.id = c.id
+    where c.published_version < given.version
     order by c.id for no key update of c
 )
-update customers set published_version = greatest(published_version, given.version)
-from given where customers.id = given.id;
+update customers set published_version = told.version from told where customers.id = told.id;
 
 -- name: pins_of :many
 -- The primary key of window_pins; few, and only those that still last or have lately ended.

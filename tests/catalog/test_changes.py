@@ -1,10 +1,12 @@
 import asyncio
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 
-from api.catalog import subscriptions
+from api.catalog import overrides, subscriptions
 from api.catalog.customers import Customer
+from api.catalog.overrides import OverrideRecord
 from api.catalog.subscriptions import SubscriptionRecord
 from api.domain.catalog import WindowKind
 from api.domain.entitlements import SubscriptionStatus
@@ -13,11 +15,22 @@ from api.domain.windows import Window
 from api.infra.packing import unpack
 from api.infra.postgres import Connection
 from tests.catalog.conftest import Store
-from tests.support.builders import ANALYSES, BILLING, POSTS, catalog, instant, monthly, plan
+from tests.support.builders import (
+    ANALYSES,
+    BILLING,
+    POSTS,
+    catalog,
+    instant,
+    monthly,
+    override,
+    plan,
+)
 
 AT = instant("2026-03-10 10:00")
 DAY = WindowKind.DAY
 MONTH = WindowKind.MONTH
+
+WAITED_FOR = "select exists (select from pg_locks where not granted)"
 
 BILLED = catalog(
     plans=[
@@ -249,6 +262,26 @@ async def test_changes_of_one_customer_at_once_are_judged_one_after_the_other(
     row = await store.row(acme.id)
     assert row["version"] == row["published_version"] == 11
     assert await store.told_version("acme") == 11
+
+
+async def test_a_change_waits_for_the_one_before_it_and_judges_what_that_left(
+    store: Store,
+) -> None:
+    acme = await store.customer("acme", AT)
+    first = override(ANALYSES, expires_at=instant("2026-03-15"))
+    second = override(POSTS, limits=monthly(99), expires_at=instant("2026-03-20"))
+    promised = partial(overrides.put, record=OverrideRecord(acme.id, first, "why", "ada", AT))
+    async with store.database.transaction() as conn:
+        await store.changes.change_on(conn, acme.id, AT, promised)
+        waiting = asyncio.create_task(
+            store.changes.set_override("acme", second, at=AT, actor="ada", reason="a race")
+        )
+        async with asyncio.timeout(30):
+            while not await store.database.fetchval(WAITED_FOR):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.002)
+    await waiting
+    row = await store.row(acme.id)
+    assert (row["version"], row["valid_until"]) == (3, instant("2026-03-15"))
 
 
 # Subscriptions as they are kept
