@@ -10,6 +10,7 @@ from api.catalog.customers import MOST_IN_A_PAGE, Customers
 from api.catalog.publisher import Publisher
 from api.catalog.text import require_reason
 from api.infra.postgres import Database
+from api.infra.telemetry import correlation_id
 
 
 class Rebuild:
@@ -23,24 +24,13 @@ class Rebuild:
         self._changes = changes
         self._publisher = publisher
 
-    async def one(self, key: str, *, at: datetime, actor: str, reason: str) -> int:
-        """Publish one customer's rights again; return 1.
-
-        Raises: UnknownCustomer, InvalidInput, Unavailable.
-        """
-        require_reason(reason)
-        customer = await self._customers.get(key)
-        await self._changes.publish(customer.id, at)
-        await self._note(at, actor, reason, customer.id, 1)
-        return 1
-
     async def all(self, *, at: datetime, actor: str, reason: str, dry_run: bool = False) -> int:
         """Publish every customer's rights again; return how many they are.
 
         ``dry_run`` only counts them. Safe to repeat. Raises: InvalidInput, Unavailable.
         Cost: per 200 customers one transaction and one turn of script calls.
         """
-        require_reason(reason)
+        why = require_reason(reason)
         done, after = 0, 0
         while page := await self._customers.list_(MOST_IN_A_PAGE, after):
             done += len(page)
@@ -51,19 +41,17 @@ class Rebuild:
             for customer_id in published.overdue:
                 await self._changes.publish(customer_id, at)
         if not dry_run:
-            await self._note(at, actor, reason, None, done)
+            await self._note(at, actor, why, done)
         return done
 
-    async def _note(
-        self, at: datetime, actor: str, reason: str, customer_id: int | None, done: int
-    ) -> None:
+    async def _note(self, at: datetime, actor: str, why: str, done: int) -> None:
         async with self._database.transaction() as conn:
             await audit.record(
                 conn,
                 at=at,
                 actor=actor,
-                action="entitlements.rebuild",
-                reason=reason,
-                customer_id=customer_id,
+                action="entitlements.rebuild_all",
+                reason=why,
                 detail={"customers": done},
+                correlation_id=correlation_id(),
             )

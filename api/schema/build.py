@@ -5,23 +5,45 @@ from __future__ import annotations
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from api.schema.audit import AuditQuestions
+from api.schema.catalogs import CatalogActions, CatalogQuestions
+from api.schema.credentials import CredentialActions, CredentialQuestions
 from api.schema.customers import Customer, Subscription
 from api.schema.mutations import Actions
+from api.schema.overrides import OverrideActions
 from api.schema.plans import Plan
 from api.schema.queries import Questions
 from api.schema.scalars import SCALARS
 from api.schema.scopes import guarded
+from api.schema.support import SupportQuestions
+from api.schema.usage import UsageActions, UsageQuestions
+from api.schema.webhooks import WebhookActions, WebhookQuestions
 
 
 @guarded
 @strawberry.type
-class Query(Questions):
+class Query(
+    Questions,
+    SupportQuestions,
+    UsageQuestions,
+    CatalogQuestions,
+    CredentialQuestions,
+    WebhookQuestions,
+    AuditQuestions,
+):
     """Everything that can be asked."""
 
 
 @guarded
 @strawberry.type
-class Mutation(Actions):
+class Mutation(
+    Actions,
+    UsageActions,
+    OverrideActions,
+    CatalogActions,
+    CredentialActions,
+    WebhookActions,
+):
     """Everything that can be done."""
 
 

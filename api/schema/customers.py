@@ -17,9 +17,11 @@ from api.schema.decisions import WindowUsage, window_of
 from api.schema.described import described
 from api.schema.history import cut, frame_of
 from api.schema.loaders import Rights, UsageAsked
+from api.schema.overrides import Override, override_of
 from api.schema.pages import Node
 from api.schema.plans import Feature, Plan, feature_of, plan_of
 from api.schema.scalars import Json, Units
+from api.schema.scopes import guarded
 from api.schema.words import FeatureKind, SubscriptionStatus, WindowKind
 
 _COUNTED = frozenset({FeatureKind.METERED, FeatureKind.ALLOCATION})
@@ -83,6 +85,7 @@ class UsagePoint:
     units: Units
 
 
+@guarded
 @strawberry.type
 class Customer(Node):
     """Whoever holds a subscription."""
@@ -127,6 +130,12 @@ class Customer(Node):
         known = info.context.services.revisions.newest.catalog.features
         found = rights.entitlements.features.get(feature)
         return None if found is None or feature not in known else _entitlement_of(self.key, found)
+
+    @described("Promises that replace what its plans say; also those that have ended.")
+    async def overrides(self, info: Info) -> list[Override]:
+        """List its overrides."""
+        records = await info.context.loaders.overrides.load(self.customer.id)
+        return [override_of(record) for record in records]
 
     @described(
         "Units used in adjoining intervals, oldest first; they add up to the whole "

@@ -9,8 +9,9 @@ from datetime import datetime
 
 from strawberry.dataloader import DataLoader
 
-from api.catalog import subscriptions
+from api.catalog import overrides, subscriptions
 from api.catalog.customers import Customer, Held
+from api.catalog.overrides import OverrideRecord
 from api.catalog.revisions import Revision
 from api.catalog.subscriptions import SubscriptionRecord
 from api.domain.decision import WindowFigure
@@ -54,6 +55,7 @@ class Loaders:
         self.subscriptions: DataLoader[int, tuple[SubscriptionRecord, ...]] = DataLoader(
             self._subscriptions
         )
+        self.overrides: DataLoader[int, tuple[OverrideRecord, ...]] = DataLoader(self._overrides)
         self.subscription: DataLoader[int, SubscriptionRecord | None] = DataLoader(
             self._subscription
         )
@@ -68,6 +70,7 @@ class Loaders:
         self.customers_by_key.clear(customer.key)
         self.rights.clear(customer.id)
         self.subscriptions.clear(customer.id)
+        self.overrides.clear(customer.id)
         self.figures.clear_all()
 
     async def _customers(self, ids: list[int]) -> Sequence[Customer | None]:
@@ -95,6 +98,10 @@ class Loaders:
 
     async def _subscriptions(self, ids: list[int]) -> Sequence[tuple[SubscriptionRecord, ...]]:
         found = await subscriptions.by_customers(self._services.database, ids)
+        return [found[i] for i in ids]
+
+    async def _overrides(self, ids: list[int]) -> Sequence[tuple[OverrideRecord, ...]]:
+        found = await overrides.by_customers(self._services.database, ids)
         return [found[i] for i in ids]
 
     async def _subscription(self, ids: list[int]) -> Sequence[SubscriptionRecord | None]:

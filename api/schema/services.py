@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from api.billing.inbox import Inbox
 from api.catalog.changes import Changes
 from api.catalog.customers import Customers
+from api.catalog.rebuild import Rebuild
 from api.catalog.revisions import Revisions
 from api.gates.access import Access
 from api.gates.consume import Gate
+from api.gates.explain import Explain
+from api.gates.minting import Minting
 from api.gates.releases import Releases
+from api.gates.repair import Repair
 from api.infra.postgres import Database
 from api.metering.usage import Usage
 
@@ -27,7 +32,12 @@ class Services:
     changes: Changes
     gate: Gate
     releases: Releases
+    repair: Repair
     usage: Usage
     access: Access
+    minting: Minting
+    explain: Explain
+    rebuild: Rebuild
+    inbox: Inbox
     max_page_size: int = 100
     max_batch: int = 100

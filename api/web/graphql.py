@@ -52,7 +52,7 @@ class GraphQLApp:
         executor: Executor,
         services: Services,
         clock: Clock,
-        protection: Protection | None = None,
+        protection: Protection,
         *,
         development: bool = False,
         max_body_bytes: int = 1 << 20,
@@ -119,8 +119,7 @@ class GraphQLApp:
         principal = None if given is None else access.recall(given, at_ms)
         if principal is None:
             principal = await access.authenticate(given, at_ms)
-        if self._protection is not None:
-            self._protection.expect(principal.actor, at_ms)
+        self._protection.expect(principal.actor, at_ms)
         return principal
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from api.billing.inbox import Inbox
+from api.catalog.rebuild import Rebuild
 from api.gates.access import Access
+from api.gates.explain import Explain
+from api.gates.minting import Minting
 from api.schema.build import build_schema
 from api.schema.document_limits import DocumentLimits
 from api.schema.execution import Executor
@@ -12,7 +16,7 @@ from api.web.protection import Protection
 from api.wiring.foundation import Core
 
 
-def graphql_of(core: Core, access: Access, protection: Protection | None = None) -> GraphQLApp:
+def graphql_of(core: Core, access: Access, inbox: Inbox) -> GraphQLApp:
     """Build what answers at ``/graphql``; its instants come from the core's clock."""
     settings = core.settings
     services = Services(
@@ -22,8 +26,13 @@ def graphql_of(core: Core, access: Access, protection: Protection | None = None)
         changes=core.changes,
         gate=core.gate,
         releases=core.releases,
+        repair=core.repair,
         usage=core.usage,
         access=access,
+        minting=Minting(core.database, core.customers, access.tokens),
+        explain=Explain(core.database, core.customers, core.revisions, core.gate),
+        rebuild=Rebuild(core.database, core.customers, core.changes, core.publisher),
+        inbox=inbox,
         max_page_size=settings.max_page_size,
         max_batch=settings.max_batch,
     )
@@ -39,7 +48,7 @@ def graphql_of(core: Core, access: Access, protection: Protection | None = None)
         executor,
         services,
         core.clock,
-        protection,
+        Protection(settings.rate_limit_per_second, settings.rate_limit_burst),
         development=settings.development,
         max_body_bytes=settings.max_body_bytes,
     )

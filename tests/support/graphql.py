@@ -1,9 +1,9 @@
 """The whole of ``/graphql`` on real engines, spoken to over ASGI as a client would."""
 
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -11,8 +11,11 @@ from api.gates.access import Access
 from api.wiring import Core
 from api.wiring.credentials import access_of
 from api.wiring.graphql import graphql_of
+from api.wiring.payments import inbox_of, stripe_of
 from tests.support.clock import FakeClock
 from tests.support.gate import opened
+
+Answer: TypeAlias = dict[str, Any]
 
 CATALOG = """
 product = "test"
@@ -98,23 +101,25 @@ class Api:
     def token(self, customer: str, scopes: Iterable[str] = ("check",)) -> str:
         return self.access.tokens.mint(customer, scopes, 3600, self.clock.now())
 
-    async def post(self, query: str, /, *, as_: str | None = None, **variables: Any) -> Any:
+    async def post(self, query: str, /, *, as_: str | None = None, **variables: object) -> Answer:
         """Return the whole answer to ``query``."""
         return await self.send({"query": query, "variables": variables}, as_=as_)
 
-    async def send(self, body: dict[str, Any], *, as_: str | None = None) -> Any:
+    async def send(self, body: Mapping[str, object], *, as_: str | None = None) -> Answer:
         response = await self.http.post(
             "/graphql", json=body, headers={"Authorization": f"Bearer {as_ or self.admin}"}
         )
-        return response.json()
+        answer: Answer = response.json()
+        return answer
 
-    async def data(self, query: str, /, *, as_: str | None = None, **variables: Any) -> Any:
+    async def data(self, query: str, /, *, as_: str | None = None, **variables: object) -> Answer:
         """Return the data of an answer that has no errors."""
         answer = await self.post(query, as_=as_, **variables)
         assert "errors" not in answer, answer
-        return answer["data"]
+        data: Answer = answer["data"]
+        return data
 
-    async def error(self, query: str, /, *, as_: str | None = None, **variables: Any) -> Any:
+    async def error(self, query: str, /, *, as_: str | None = None, **variables: object) -> Answer:
         """Return the one error of an answer, its extensions beside its message."""
         answer = await self.post(query, as_=as_, **variables)
         [error] = answer["errors"]
@@ -132,9 +137,13 @@ async def served(
     **environment: str,
 ) -> AsyncGenerator[Api]:
     """Serve ``/graphql`` with these customers, and an admin's key to speak to it."""
-    async with opened(database_url, redis_url, clock, catalog, customers, **environment) as core:
+    async with AsyncExitStack() as stack:
+        core = await stack.enter_async_context(
+            opened(database_url, redis_url, clock, catalog, customers, **environment)
+        )
         access = await access_of(core)
-        transport = httpx.ASGITransport(app=graphql_of(core, access))
+        stripe = await stack.enter_async_context(stripe_of(core.settings))
+        transport = httpx.ASGITransport(app=graphql_of(core, access, inbox_of(core, stripe)))
         async with httpx.AsyncClient(transport=transport, base_url="http://headroom") as http:
             api = Api(core, access, http, "", clock)
             api.admin = await api.key("admin")

@@ -1,0 +1,152 @@
+"""What the payment provider told, what became of it, and doing it again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import strawberry
+
+from api.billing import inbox
+from api.billing.inbox import StoredEvent
+from api.schema import ids
+from api.schema.context import Info
+from api.schema.customers import Customer, customer_of
+from api.schema.described import described
+from api.schema.pages import Connection, expect_first, page
+from api.schema.scalars import Json
+
+
+@strawberry.enum(description="What became of an event.")
+class WebhookState(StrEnum):
+    """Where an event stands."""
+
+    PENDING = "pending"
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    FAILED = "failed"
+    PARKED = "parked"
+
+
+@strawberry.type(description="One event of the payment provider, stored once.")
+class WebhookEvent:
+    """One event."""
+
+    event: strawberry.Private[StoredEvent]
+    provider: str
+    event_id: str = strawberry.field(description="The provider's own id of it.")
+    type: str
+    object_id: str | None
+    created_at: datetime
+    received_at: datetime
+    state: WebhookState
+    attempts: int
+    next_attempt_at: datetime
+    handled_at: datetime | None
+    problem: str | None = strawberry.field(description="What hinders it, in one stable word.")
+    error: str | None = strawberry.field(description="What hinders it, and what to do.")
+    payload: Json
+
+    @strawberry.field
+    async def customer(self, info: Info) -> Customer | None:
+        """Show whom it concerned, once that is known."""
+        if self.event.customer_id is None:
+            return None
+        row = await info.context.loaders.customers.load(self.event.customer_id)
+        return None if row is None else customer_of(row)
+
+
+@strawberry.type
+class WebhookQuestions:
+    """What was told."""
+
+    @described("Events, the last received first.")
+    async def webhook_events(
+        self,
+        info: Info,
+        first: int = 50,
+        after: str | None = strawberry.UNSET,
+        state: WebhookState | None = strawberry.UNSET,
+        type: str | None = strawberry.UNSET,  # noqa: A002 - the provider's word
+        customer: str | None = strawberry.UNSET,
+    ) -> Connection[WebhookEvent]:
+        """List events."""
+        services = info.context.services
+        expect_first(first, min(services.max_page_size, inbox.MOST_IN_A_PAGE - 1))
+        concerned = (await services.customers.get(customer)).id if customer else None
+        rows = await services.inbox.list_(
+            first=first + 1,
+            state=state.value if state else None,
+            event_type=type or None,
+            customer_id=concerned,
+            before=ids.place_number("WebhookEvent", after) if after else None,
+        )
+        return page(
+            rows,
+            first,
+            after=after or None,
+            cursor=lambda row: ids.cursor("WebhookEvent", row.id),
+            node=_event_of,
+        )
+
+    @described("One event, by the provider's id of it.")
+    async def webhook_event(self, info: Info, event_id: str) -> WebhookEvent | None:
+        """Show one event. Raises: NotFound."""
+        return _event_of(await info.context.services.inbox.show(event_id))
+
+
+@strawberry.type
+class WebhookActions:
+    """Doing it again."""
+
+    @described("Have one event handled again from the start. What was applied stays as it is.")
+    async def replay_webhook(self, info: Info, event_id: str, reason: str) -> WebhookEvent | None:
+        """Replay one event. Raises: NotFound."""
+        [row] = await _replay(info, [event_id], reason)
+        return _event_of(row)
+
+    @described(
+        "Have events handled again: those named, or all that are parked. A dry run only says which."
+    )
+    async def replay_webhooks(
+        self,
+        info: Info,
+        reason: str,
+        event_ids: list[str] | None = strawberry.UNSET,
+        dry_run: bool = False,  # noqa: FBT001, FBT002 - an argument of the schema
+    ) -> list[WebhookEvent] | None:
+        """Replay several. Raises: NotFound."""
+        named = None if event_ids is strawberry.UNSET else event_ids
+        return [_event_of(row) for row in await _replay(info, named, reason, dry_run=dry_run)]
+
+
+async def _replay(
+    info: Info, event_ids: list[str] | None, reason: str, *, dry_run: bool = False
+) -> list[StoredEvent]:
+    context = info.context
+    return await context.services.inbox.replay(
+        event_ids,
+        actor=context.caller.actor,
+        reason=reason,
+        at=context.at,
+        dry_run=dry_run,
+    )
+
+
+def _event_of(row: StoredEvent) -> WebhookEvent:
+    return WebhookEvent(
+        event=row,
+        provider=row.provider,
+        event_id=row.event_id,
+        type=row.type,
+        object_id=row.object_id,
+        created_at=row.created_at,
+        received_at=row.received_at,
+        state=WebhookState(row.state),
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at,
+        handled_at=row.handled_at,
+        problem=row.problem,
+        error=row.error,
+        payload=Json(row.payload),
+    )
