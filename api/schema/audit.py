@@ -12,6 +12,7 @@ from api.schema import ids
 from api.schema.context import Context, Info
 from api.schema.customers import Customer, customer_of
 from api.schema.described import described
+from api.schema.given import given
 from api.schema.pages import Connection, expect_first, page
 from api.schema.scalars import Json
 
@@ -55,13 +56,13 @@ class AuditQuestions:
         rows = await audit.list_(
             info.context.services.database,
             first=first + 1,
-            customer_id=await _number_of(info.context, customer or None),
+            customer_id=await _number_of(info.context, given(customer)),
             before=ids.place_number("AuditEntry", after) if after else None,
         )
         return page(
             rows,
             first,
-            after=after or None,
+            after=given(after),
             cursor=lambda act: ids.cursor("AuditEntry", act.id),
             node=_entry_of,
         )

@@ -13,6 +13,7 @@ from api.catalog.revisions import Applied, NoCatalog, Revision
 from api.schema import ids
 from api.schema.context import Context, Info
 from api.schema.described import described
+from api.schema.given import given
 from api.schema.pages import Connection, expect_first, page
 from api.schema.scalars import Json
 
@@ -78,7 +79,7 @@ class CatalogQuestions:
         return page(
             rows,
             first,
-            after=after or None,
+            after=given(after),
             cursor=lambda row: ids.cursor("CatalogRevision", row.number),
             node=_revision_of,
         )

@@ -15,6 +15,7 @@ from api.schema import ids
 from api.schema.context import Info
 from api.schema.decisions import WindowUsage, window_of
 from api.schema.described import described
+from api.schema.given import given
 from api.schema.history import cut, frame_of
 from api.schema.loaders import Rights, UsageAsked
 from api.schema.overrides import Override, override_of
@@ -157,7 +158,7 @@ class Customer(Node):
         if entitlement.feature.kind not in _COUNTED:
             raise InvalidInput(f"{feature} is {entitlement.feature.kind}: nothing is used of it.")
         frame = frame_of(rights.entitlements, feature, by, self.customer.timezone)
-        windows = cut(frame, from_ or None, to or info.context.at, self.customer.created_at)
+        windows = cut(frame, given(from_), to or info.context.at, self.customer.created_at)
         asked = UsageAsked(self.customer.id, rights.revision.feature_ids[feature], windows)
         units = await info.context.loaders.usage.load(asked)
         return [

@@ -18,6 +18,7 @@ from api.schema.decisions import (
 )
 from api.schema.described import described
 from api.schema.errors import Refused
+from api.schema.given import given
 from api.schema.scalars import ONE, Units
 
 
@@ -94,10 +95,10 @@ class Actions:
         row = await context.services.changes.upsert_customer(
             catalog.CustomerInput(
                 key=input.key,
-                type=input.type or None,
-                name=input.name or None,
-                email=input.email or None,
-                timezone=input.timezone or None,
+                type=given(input.type),
+                name=given(input.name),
+                email=given(input.email),
+                timezone=given(input.timezone),
             ),
             context.at,
             context.caller.actor,
@@ -110,10 +111,10 @@ class Actions:
         """Count, or raise the denial."""
         context = info.context
         result = await context.services.gate.consume(
-            context.caller.customer_for(_given(input.customer)),
+            context.caller.customer_for(given(input.customer)),
             input.feature,
             input.units,
-            _given(input.idempotency_key),
+            given(input.idempotency_key),
             context.at_ms,
         )
         context.note(result)
@@ -131,9 +132,9 @@ class Actions:
         context = info.context
         _expect_batch(context, len(input.items))
         result = await context.services.gate.consume_together(
-            context.caller.customer_for(_given(input.customer)),
+            context.caller.customer_for(given(input.customer)),
             [(item.feature, item.units) for item in input.items],
-            _given(input.idempotency_key),
+            given(input.idempotency_key),
             context.at_ms,
         )
         context.note(result)
@@ -158,11 +159,11 @@ class Actions:
     async def release(self, info: Info, input: ReleaseInput) -> Consumption | None:  # noqa: A002 - likewise
         """Give back; a customer's token only what it holds, never what it used."""
         context = info.context
-        customer = context.caller.customer_for(_given(input.customer))
+        customer = context.caller.customer_for(given(input.customer))
         if context.caller.customer is not None:
             feature = await context.services.gate.feature(input.feature)
             context.caller.expect_release(feature.kind)
-        key = _given(input.idempotency_key)
+        key = given(input.idempotency_key)
         return consumption_of(await _release(context, customer, input, key))
 
     @described(
@@ -174,7 +175,7 @@ class Actions:
         context = info.context
         customer = context.caller.customer_for(input.customer)
         stated = await context.services.gate.state(
-            customer, input.feature, input.units, _given(input.idempotency_key), context.at_ms
+            customer, input.feature, input.units, given(input.idempotency_key), context.at_ms
         )
         return consumption_of(stated)
 
@@ -193,18 +194,13 @@ async def _release(
 
 def _request(context: Context, item: ConsumeInput) -> ConsumeRequest | HeadroomError:
     try:
-        customer = context.caller.customer_for(_given(item.customer))
+        customer = context.caller.customer_for(given(item.customer))
     except HeadroomError as error:
         return error
-    return ConsumeRequest(customer, item.feature, item.units, _given(item.idempotency_key))
+    return ConsumeRequest(customer, item.feature, item.units, given(item.idempotency_key))
 
 
 def _expect_batch(context: Context, length: int) -> None:
     most = context.services.max_batch
     if length > most:
         raise InvalidInput(f"At most {most} items go in one call, not {length}.")
-
-
-def _given(value: str | None) -> str | None:
-    """Return what was given; None where it was left out."""
-    return None if value is strawberry.UNSET else value

@@ -12,6 +12,7 @@ from api.domain.entitlements import OverrideFacts
 from api.domain.errors import InvalidInput
 from api.schema.context import Info
 from api.schema.described import described
+from api.schema.given import given
 from api.schema.scalars import Json, Units
 from api.schema.words import Anchor, WindowKind
 
@@ -75,7 +76,7 @@ class OverrideInput:
             enabled=self.enabled if isinstance(self.enabled, bool) else None,
             value=_scalar(self.value),
             limits=tuple(_limit(limit) for limit in self.limits or ()),
-            expires_at=self.expires_at or None,
+            expires_at=given(self.expires_at),
         )
 
 
@@ -134,15 +135,15 @@ def override_of(record: OverrideRecord) -> Override:
     )
 
 
-def _limit(given: OverrideLimitInput) -> domain.Limit:
-    if given.units is strawberry.UNSET:
+def _limit(asked: OverrideLimitInput) -> domain.Limit:
+    if asked.units is strawberry.UNSET:
         raise InvalidInput("units of a limit must be said: a count, or null for unlimited.")
     return domain.Limit(
-        window=given.window,
-        units=given.units,
-        anchor=given.anchor,
-        code=given.code or None,
-        status=given.status or None,
+        window=asked.window,
+        units=asked.units,
+        anchor=asked.anchor,
+        code=given(asked.code),
+        status=given(asked.status),
     )
 
 

@@ -11,6 +11,7 @@ from api.schema.context import Context, Info
 from api.schema.customers import Customer, Subscription, customer_of, subscription_of
 from api.schema.decisions import Decision, decision_of
 from api.schema.described import described
+from api.schema.given import given
 from api.schema.pages import Connection, Node
 from api.schema.plans import Plan, shelf_for
 from api.schema.scalars import ONE, Units
@@ -41,7 +42,7 @@ class Questions:
         """List what is sold, from the least to the most."""
         most = info.context.services.max_page_size
         shelf = await shelf_for(info.context)
-        return shelf.page(50 if first is None else first, after or None, most)
+        return shelf.page(50 if first is None else first, given(after), most)
 
     @strawberry.field
     async def plan(self, info: Info, key: str) -> Plan | None:
@@ -74,7 +75,7 @@ class Questions:
         units: Units = ONE,
     ) -> Decision:
         """Answer what consume would, and count nothing."""
-        asked = info.context.caller.customer_for(customer or None)
+        asked = info.context.caller.customer_for(given(customer))
         gate = info.context.services.gate
         decision = await gate.check(asked, feature, units, info.context.at_ms)
         info.context.note(decision)

@@ -16,6 +16,7 @@ from api.schema.context import Context, Info
 from api.schema.customers import Customer, customer_of
 from api.schema.decisions import Decision, decision_of
 from api.schema.described import described
+from api.schema.given import given
 from api.schema.overrides import Override, override_of
 from api.schema.pages import Connection, expect_first, page
 from api.schema.scalars import Json, Units
@@ -95,11 +96,11 @@ class SupportQuestions:
         """List customers."""
         expect_first(first, min(info.context.services.max_page_size, MOST_IN_A_PAGE - 1))
         behind = ids.place_number("Customer", after) if after else 0
-        rows = await _rows(info.context, first + 1, behind, email or None)
+        rows = await _rows(info.context, first + 1, behind, given(email))
         return page(
             rows,
             first,
-            after=after or None,
+            after=given(after),
             cursor=lambda row: ids.cursor("Customer", row.id),
             node=customer_of,
         )

@@ -8,6 +8,7 @@ from api.gates import repair
 from api.schema.context import Info
 from api.schema.decisions import WindowUsage, window_of
 from api.schema.described import described
+from api.schema.given import given
 from api.schema.scalars import Units
 from api.schema.words import WindowKind
 
@@ -77,7 +78,7 @@ class UsageQuestions:
     ) -> UsageExplanation | None:
         """Explain. Raises: UnknownCustomer, UnknownFeature."""
         context = info.context
-        found = await context.services.repair.usage_explain(customer, feature or None, context.at)
+        found = await context.services.repair.usage_explain(customer, given(feature), context.at)
         return UsageExplanation(
             customer=found.customer,
             shard=found.shard,
@@ -112,7 +113,7 @@ class UsageActions:
         repaired = await context.services.repair.usage_reset(
             customer,
             feature,
-            window or None,
+            given(window),
             actor=context.caller.actor,
             reason=reason,
             at=context.at,

@@ -13,6 +13,7 @@ from api.schema import ids
 from api.schema.context import Info
 from api.schema.customers import Customer, customer_of
 from api.schema.described import described
+from api.schema.given import given
 from api.schema.pages import Connection, expect_first, page
 from api.schema.scalars import Json
 
@@ -77,14 +78,14 @@ class WebhookQuestions:
         rows = await services.inbox.list_(
             first=first + 1,
             state=state.value if state else None,
-            event_type=type or None,
+            event_type=given(type),
             customer_id=concerned,
             before=ids.place_number("WebhookEvent", after) if after else None,
         )
         return page(
             rows,
             first,
-            after=after or None,
+            after=given(after),
             cursor=lambda row: ids.cursor("WebhookEvent", row.id),
             node=_event_of,
         )
