@@ -24,6 +24,7 @@ from api.catalog.text import require_reason
 from api.catalog.walk import Progress, walk
 from api.domain.entitlements import Entitlements, OverrideFacts, entitle
 from api.domain.errors import NotFound, Unavailable
+from api.domain.snapshot import Snapshot
 from api.domain.transitions import carried, settle
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
@@ -97,15 +98,19 @@ class Changes:
             version = (await moves.write(conn, [move], at))[customer_id]
         return Changed(customer_id, version, changed, settled.entitlements, after)
 
-    async def publish(self, customer_id: int, at: datetime) -> None:
-        """Have the counter store know what this customer may do now.
+    async def publish(self, customer_id: int, at: datetime) -> Snapshot:
+        """Have the counter store know what this customer may do now, and return what it was told.
 
-        What changed by itself meanwhile is lived through first. Raises: Unavailable.
+        What changed by itself meanwhile is lived through first.
+        Raises: UnknownCustomer, Unavailable.
         """
         published = await self._publisher.publish([customer_id], at)
         if published.overdue:
             await self._settle(customer_id, at)
-            await self._publisher.publish([customer_id], at)
+            published = await self._publisher.publish([customer_id], at)
+        if customer_id not in published.snapshots:
+            raise customers.unknown(str(customer_id))
+        return published.snapshots[customer_id]
 
     async def tell(self, customer_id: int, at: datetime) -> None:
         """Publish after a commit; where that is not possible now, a worker will.

@@ -43,9 +43,7 @@ class Holders:
 
         Raises: UnknownCustomer.
         """
-        number = await self.number(customer)
-        await self._changes.publish(number, at)
-        return await self.snapshot(customer, at)
+        return await self._changes.publish(await self.number(customer), at)
 
     async def snapshot(self, customer: str, at: datetime) -> Snapshot:
         """Build the customer's snapshot from the record alone. Raises: UnknownCustomer."""

@@ -38,7 +38,7 @@ class Published:
     must be lived through in the record before it can be told.
     """
 
-    versions: dict[int, int]
+    snapshots: dict[int, Snapshot]
     overdue: tuple[int, ...]
 
 
@@ -69,21 +69,21 @@ class Publisher:
             *(self._send(h, revisions[h.customer.catalog_revision], at) for h in ready),
             return_exceptions=True,
         )
-        told = [h for h, outcome in zip(ready, outcomes, strict=True) if outcome is None]
-        versions = {h.customer.id: h.customer.version for h in told}
-        news = {
-            h.customer.id: h.customer.version
-            for h in told
-            if h.published_version < h.customer.version
-        }
+        snapshots: dict[int, Snapshot] = {}
+        failures: list[BaseException] = []
+        for h, outcome in zip(ready, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                failures.append(outcome)
+            else:
+                snapshots[h.customer.id] = outcome
+        news = {i: s.version for i, s in snapshots.items() if held[i].published_version < s.version}
         if news:
             await self._database.execute(_sql.mark_published, list(news), list(news.values()))
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
-        return Published(versions, tuple(sorted(overdue)))
+        for failure in failures:
+            raise failure
+        return Published(snapshots, tuple(sorted(overdue)))
 
-    async def _send(self, held: Held, revision: Revision, at: datetime) -> None:
+    async def _send(self, held: Held, revision: Revision, at: datetime) -> Snapshot:
         entitlements = entitle(revision.catalog, held.facts, at)
         snapshot = build(held.facts, entitlements, revision.feature_ids, at)
         key = held.customer.key
@@ -93,7 +93,7 @@ class Publisher:
         for _ in range(_ATTEMPTS):
             reply = unpack(await self._door.call(_PUBLISH, shard, names, args))
             if reply[0] != _OTHER_EPOCH:
-                return
+                return snapshot
             await self._door.renew_epoch(shard)
         raise Unavailable("The counter store and the record do not agree on an epoch; try again.")
 

@@ -9,7 +9,7 @@ from api.catalog import subscriptions
 from api.catalog.publisher import Publisher, takes
 from api.domain import keys
 from api.domain.entitlements import OverrideFacts
-from api.domain.errors import Unavailable
+from api.domain.errors import Unavailable, UnknownCustomer
 from api.domain.snapshot import build
 from api.infra.packing import pack, unpack
 from api.infra.postgres import Connection, Database
@@ -190,7 +190,7 @@ async def test_an_older_publication_that_comes_late_overwrites_nothing(store: St
     newest = await store.snapshot("acme")
     assert await store.told_version("acme") == 3
     slow.may_pass.set()
-    assert (await old).versions == {acme.id: 2}
+    assert {i: s.version for i, s in (await old).snapshots.items()} == {acme.id: 2}
     assert await store.snapshot("acme") == newest
     assert (await store.row(acme.id))["published_version"] == 3
 
@@ -281,7 +281,17 @@ async def test_the_snapshot_is_renewed_although_no_version_is_new(store: Store) 
     assert await store.told_version("acme") == 1
 
 
-async def test_publishing_who_is_not_there_does_nothing(store: Store) -> None:
-    await store.changes.publish(404, AT)
-    assert (await store.publisher.publish([404], AT)).versions == {}
-    assert (await store.publisher.publish([], AT)).versions == {}
+async def test_nobody_can_be_told_of_who_is_not_there(store: Store) -> None:
+    with pytest.raises(UnknownCustomer):
+        await store.changes.publish(404, AT)
+    assert (await store.publisher.publish([404], AT)).snapshots == {}
+    assert (await store.publisher.publish([], AT)).snapshots == {}
+
+
+async def test_whoever_publishes_gets_what_was_told(store: Store) -> None:
+    acme = await store.customer("acme", AT)
+    await commit_untold(store, acme.id)
+    snapshot = await store.changes.publish(acme.id, AT)
+    assert (snapshot.version, snapshot.plan) == (2, "free")
+    told = await store.snapshot("acme")
+    assert {int(k) for k in told if k not in "mx"} == set(snapshot.features)

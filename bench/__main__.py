@@ -1,0 +1,33 @@
+"""``python -m bench``: measure and print. ``make bench`` runs everything."""
+
+import argparse
+import asyncio
+
+from bench import drain, requests, storage
+
+
+def tell(line: str) -> None:
+    """Print one line at once."""
+    print(line, flush=True)  # noqa: T201 - this is what a benchmark is for
+
+
+async def main() -> None:
+    """Run what was asked for, or everything."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("what", nargs="*", choices=["requests", "storage", "drain", "webhooks", []])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--customers", type=int, default=100_000)
+    given = parser.parse_args()
+    parser_default = ["requests", "storage", "drain"]
+    asked = given.what or parser_default
+    tell(requests.machine())
+    if "requests" in asked:
+        await requests.run(given.rounds, given.seconds, tell)
+    if "storage" in asked:
+        await storage.run(given.customers, tell)
+    if "drain" in asked:
+        await drain.run(tell)
+
+
+asyncio.run(main())

@@ -1,0 +1,144 @@
+"""Processes on their own cores, and what they cost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVER_CORE, OTHER_CORE = 0, 1
+CONNECTIONS = 64
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One loading of one server. CPU in seconds, latencies in µs."""
+
+    requests: int
+    seconds: float
+    errors: int
+    p50: int
+    p99: int
+    cpu: float
+    redis_cpu: float
+    loader_cpu: float
+
+    @property
+    def cpu_us(self) -> float:
+        """Server CPU per request, µs."""
+        return self.cpu * 1e6 / max(1, self.requests)
+
+
+def tree(pid: int) -> list[int]:
+    """Return ``pid`` and all processes below it."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        children = task / "children"
+        if children.exists():
+            for child in children.read_text().split():
+                found += tree(int(child))
+    return found
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the CPU that these processes have used, user and system."""
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / _TICK
+
+
+def pin(pids: Iterable[int], core: int) -> None:
+    """Keep these processes, with all their threads, on one core."""
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), {core})
+
+
+@asynccontextmanager
+async def server(
+    words: Sequence[str], environment: dict[str, str], ready: str | None, core: int = SERVER_CORE
+) -> AsyncGenerator[int]:
+    """Run a server until the block ends; ``ready`` is in the line by which it says so."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *words,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            while ready is not None:
+                line = (await process.stdout.readline()).decode()
+                if ready in line:
+                    break
+                if not line:
+                    raise RuntimeError(f"{words} ended before it was ready")
+        drain = asyncio.create_task(_drain(process.stdout))
+        pin(tree(process.pid), core)
+        yield process.pid
+        drain.cancel()
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+
+async def _drain(stream: asyncio.StreamReader) -> None:
+    while await stream.readline():
+        pass
+
+
+async def load(  # noqa: PLR0913 - one loading, each part named
+    url: str,
+    template: str,
+    *,
+    customers: int,
+    headers: Sequence[str],
+    seconds: int,
+    server_pid: int,
+    redis_pid: int,
+) -> Round:
+    """Load ``url`` from the other core and return what it cost."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        raise RuntimeError("wrk is not installed: apt-get install wrk")
+    pids = tree(server_pid)
+    before, redis_before = cpu_seconds(pids), cpu_seconds([redis_pid])
+    loader_before = os.times()
+    process = await asyncio.create_subprocess_exec(
+        "taskset",
+        "-c",
+        str(OTHER_CORE),
+        wrk,
+        "-t1",
+        f"-c{CONNECTIONS}",
+        f"-d{seconds}s",
+        "-s",
+        str(Path(__file__).parent / "load.lua"),
+        url,
+        "--",
+        template,
+        str(customers),
+        *headers,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    cpu, redis_cpu = cpu_seconds(pids) - before, cpu_seconds([redis_pid]) - redis_before
+    loader = os.times()
+    result = next(x for x in output.decode().splitlines() if x.startswith("RESULT"))
+    requests, duration, errors, p50, p99, _ = map(int, result.split()[1:])
+    loader_cpu = loader.children_user + loader.children_system
+    loader_cpu -= loader_before.children_user + loader_before.children_system
+    return Round(requests, duration / 1e6, errors, p50, p99, cpu, redis_cpu, loader_cpu)

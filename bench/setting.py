@@ -1,0 +1,52 @@
+"""The customers and the catalog that every measurement uses."""
+
+from __future__ import annotations
+
+import asyncio
+
+from api.catalog.customers import CustomerInput
+from api.catalog.file import parse
+from api.gates.api_keys import ApiKeys
+from api.infra.clock import SystemClock
+from api.infra.migrations import Migrator
+from api.infra.settings import Settings
+from api.wiring import core
+
+CUSTOMERS = 1_000
+FEATURE = "calls"
+CATALOG = """
+product = "bench"
+
+[customer_types.business]
+default_plan = "free"
+
+[features.calls]
+name = "Calls"
+kind = "metered"
+
+[plans.free]
+name = "Free"
+
+[plans.free.features]
+calls = { day = 1_000_000_000, month = 1_000_000_000 }
+"""
+
+
+async def prepare(database_url: str, redis_url: str, customers: int = CUSTOMERS) -> str:
+    """Migrate, apply the catalog, make the customers; return an API key."""
+    await Migrator(database_url).up()
+    clock = SystemClock()
+    async with core(Settings(), clock, database_url, redis_url) as built:
+        at = clock.now()
+        await built.revisions.apply(parse(CATALOG, "bench.toml"), "bench", "bench", at)
+        for start in range(0, customers, 100):
+            await asyncio.gather(
+                *(
+                    built.changes.upsert_customer(CustomerInput(f"c{n}"), at, "bench")
+                    for n in range(start, min(start + 100, customers))
+                )
+            )
+        plain, _ = await ApiKeys(built.database).create(
+            "bench", ["consume"], at, actor="bench", reason="bench"
+        )
+        return plain
