@@ -250,7 +250,7 @@ class RedisDoor:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await connection.send_packed_command(
-                    b"".join([pack_command(_words(call, link))  # type: ignore[arg-type]  # its stub forgets "..." for call in batch]),
+                    b"".join([_packed(call, link) for call in batch]),
                     check_health=False,
                 )
                 for call in batch:
@@ -305,6 +305,10 @@ def _hung_up(connection: AbstractConnection) -> bool:
     """Tell whether the server ended the connection, as far as this side has heard."""
     reader = connection._reader  # noqa: SLF001 - nothing public tells without waiting or writing
     return reader is None or reader.at_eof() or reader.exception() is not None
+
+
+def _packed(call: _Call, link: _Link) -> bytes:
+    return pack_command(_words(call, link))  # type: ignore[arg-type]  # its stub forgets the "..."
 
 
 def _words(call: _Call, link: _Link) -> tuple[Arg, ...]:
