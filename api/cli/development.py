@@ -92,7 +92,8 @@ def next_steps(made: Development, data_dir: Path | None) -> str:
     usage = '{"customer":"demo","feature":"tx_analyze"}'
     query = (
         '{"query":"{ customer(key: \\"demo\\") { plan { key }'
-        ' entitlement(feature: \\"tx_analyze\\") { windows { window used remaining resetsAt } } } }"}'
+        ' entitlement(feature: \\"tx_analyze\\")'
+        ' { windows { window used remaining resetsAt } } } }"}'
     )
     folder = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
     send = "-H 'Content-Type: application/json'"

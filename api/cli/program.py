@@ -10,7 +10,17 @@ import sys
 
 import typer
 
-from api.cli import server
+from api.cli import (
+    catalog,
+    customers,
+    entitlements,
+    keys,
+    migrate,
+    overrides,
+    server,
+    usage,
+    webhooks,
+)
 from api.cli.output import note
 from api.domain.errors import HeadroomError
 from api.infra.settings import SettingsError
@@ -25,6 +35,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 server.add_to(app)
+for name, group in {
+    "migrate": migrate.app,
+    "catalog": catalog.app,
+    "keys": keys.app,
+    "customers": customers.app,
+    "entitlements": entitlements.app,
+    "overrides": overrides.app,
+    "usage": usage.app,
+    "webhooks": webhooks.app,
+}.items():
+    app.add_typer(group, name=name)
 
 
 def main() -> None:

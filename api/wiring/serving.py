@@ -25,6 +25,7 @@ from api.web.readiness import readiness_of
 from api.web.routes import build_app
 from api.wiring.credentials import access_of
 from api.wiring.foundation import Core, core, engines_of
+from api.wiring.operating import explain_of, minting_of, rebuild_of
 from api.wiring.payments import inbox_of, stripe_of
 
 
@@ -53,6 +54,7 @@ async def serving(settings: Settings, clock: Clock) -> AsyncGenerator[ASGIApp]:
         access = await access_of(built)
         await stack.enter_async_context(access.keys.follow(clock))
         stripe = await stack.enter_async_context(stripe_of(settings))
+        inbox = inbox_of(built, stripe)
         parts = WebParts(
             settings=settings,
             clock=clock,
@@ -61,13 +63,13 @@ async def serving(settings: Settings, clock: Clock) -> AsyncGenerator[ASGIApp]:
             access=access,
             readiness=readiness_of(built.database, built.door, built.revisions),
             # Without a secret nothing can be verified, so the route does not exist.
-            inbox=inbox_of(built, stripe) if settings.stripe_webhook_secrets else None,
-            graphql=_graphql(built, access),
+            inbox=inbox if settings.stripe_webhook_secrets else None,
+            graphql=_graphql(built, access, inbox),
         )
         yield build_app(parts)
 
 
-def _graphql(built: Core, access: Access) -> GraphQLApp:
+def _graphql(built: Core, access: Access, inbox: Inbox) -> GraphQLApp:
     settings = built.settings
     limits = DocumentLimits(
         bytes=settings.max_document_bytes,
@@ -83,8 +85,13 @@ def _graphql(built: Core, access: Access) -> GraphQLApp:
         changes=built.changes,
         gate=built.gate,
         releases=built.releases,
+        repair=built.repair,
         usage=built.usage,
         access=access,
+        minting=minting_of(built, access),
+        explain=explain_of(built),
+        rebuild=rebuild_of(built),
+        inbox=inbox,
         max_page_size=settings.max_page_size,
         max_batch=settings.max_batch,
     )

@@ -1,0 +1,131 @@
+"""``headroom webhooks``: what the payment provider told, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from api.billing.inbox import Inbox, StoredEvent
+from api.cli.operator import actor_name
+from api.cli.options import Actor, DataDir, Json, Reason
+from api.cli.output import instant, note, say, say_json, say_table
+from api.cli.running import on_core
+from api.domain.errors import InvalidInput
+from api.wiring import Core
+from api.wiring.payments import inbox_of, stripe_of
+
+app = typer.Typer(no_args_is_help=True, help="Events of the payment provider.")
+
+_STATES = ("pending", "applied", "ignored", "failed", "parked")
+
+
+@app.command(name="list")
+def list_(
+    *,
+    state: Annotated[str | None, typer.Option(help=f"One of {', '.join(_STATES)}.")] = None,
+    event_type: Annotated[
+        str | None, typer.Option("--type", help="As customer.subscription.updated.")
+    ] = None,
+    customer: Annotated[str | None, typer.Option(help="A customer's key.")] = None,
+    first: Annotated[int, typer.Option(min=1, max=200, help="The most to show.")] = 50,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List events, the latest first."""
+    if state is not None and state not in _STATES:
+        raise InvalidInput(f"--state is one of {', '.join(_STATES)}, not {state!r}.")
+
+    async def found(core: Core) -> list[StoredEvent]:
+        customer_id = None if customer is None else (await core.customers.get(customer)).id
+        return await _inbox(core).list_(
+            first=first, state=state, event_type=event_type, customer_id=customer_id
+        )
+
+    events = on_core(data_dir, found)
+    if as_json:
+        say_json([_brief(event) for event in events])
+        return
+    rows = [(e.event_id, e.type, e.received_at, e.state, e.attempts, e.problem) for e in events]
+    say_table(("event", "type", "received", "state", "attempts", "problem"), rows)
+
+
+@app.command()
+def show(
+    event_id: Annotated[str, typer.Argument(help="The provider's id, as evt_….")],
+    *,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show one event, with its payload."""
+
+    async def found(core: Core) -> StoredEvent:
+        return await _inbox(core).show(event_id)
+
+    event = on_core(data_dir, found)
+    if as_json:
+        say_json(event)
+        return
+    for label, value in _brief(event).items():
+        if value is not None:
+            say(f"{label:<16} {value}")
+    say_json(event.payload)
+
+
+@app.command()
+def replay(
+    event_ids: Annotated[
+        list[str] | None, typer.Argument(help="Events; or give --all-parked.")
+    ] = None,
+    *,
+    all_parked: Annotated[
+        bool, typer.Option("--all-parked", help="Every event that waits for somebody.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which they are.")] = False,
+    reason: Reason,
+    actor: Actor = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Have events handled again from the start; what was applied already changes nothing more."""
+    if bool(event_ids) == all_parked:
+        raise InvalidInput("Name events, or give --all-parked; one of the two.")
+
+    async def replayed(core: Core) -> list[StoredEvent]:
+        return await _inbox(core).replay(
+            event_ids or None,
+            actor=actor or actor_name(),
+            reason=reason,
+            at=core.clock.now(),
+            dry_run=dry_run,
+        )
+
+    events = on_core(data_dir, replayed)
+    if as_json:
+        say_json([_brief(event) for event in events])
+        return
+    for event in events:
+        say(f"{event.event_id}  {event.type}")
+    note(f"{len(events)} events {'would be' if dry_run else 'are'} handled again.")
+
+
+def _inbox(core: Core) -> Inbox:
+    # Nothing is asked of the provider here, so its door needs no closing.
+    return inbox_of(core, stripe_of(core.settings))
+
+
+def _brief(event: StoredEvent) -> dict[str, object]:
+    return {
+        "id": event.event_id,
+        "type": event.type,
+        "state": event.state,
+        "problem": event.problem,
+        "error": event.error,
+        "attempts": event.attempts,
+        "received_at": instant(event.received_at),
+        "next_attempt_at": instant(event.next_attempt_at),
+        "handled_at": None if event.handled_at is None else instant(event.handled_at),
+        "version": event.version,
+        "object": event.object_id,
+        "correlation_id": event.correlation_id,
+    }
