@@ -57,7 +57,7 @@ class AuditQuestions:
             info.context.services.database,
             first=first + 1,
             customer_id=await _number_of(info.context, given(customer)),
-            before=ids.place_number("AuditEntry", after) if after else None,
+            before=ids.place_number("AuditEntry", given(after)),
         )
         return page(
             rows,

@@ -74,7 +74,7 @@ class CatalogQuestions:
     ) -> Connection[CatalogRevision]:
         """List the history."""
         expect_first(first, info.context.services.max_page_size)
-        before = ids.place_number("CatalogRevision", after) if after else None
+        before = ids.place_number("CatalogRevision", given(after))
         rows = await info.context.services.revisions.history(first + 1, before)
         return page(
             rows,

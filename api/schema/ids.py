@@ -53,8 +53,13 @@ def place(kind: str, opaque: str) -> str:
     return found[1]
 
 
-def place_number(kind: str, opaque: str) -> int:
-    """Return the number of the row that a cursor stands at. Raises: InvalidInput."""
+def place_number(kind: str, opaque: str | None) -> int | None:
+    """Return the number of the row that a cursor stands at, None without one.
+
+    Raises: InvalidInput.
+    """
+    if opaque is None:
+        return None
     found = number(place(kind, opaque))
     if found is None:
         raise InvalidInput("The cursor does not come from this list.")

@@ -64,14 +64,19 @@ class Loaders:
         )
         self.usage: DataLoader[UsageAsked, list[int]] = DataLoader(self._usage)
 
-    def forget(self, customer: Customer) -> None:
-        """Have what is known of this customer read again, after a mutation changed it."""
-        self.customers.clear(customer.id)
-        self.customers_by_key.clear(customer.key)
-        self.rights.clear(customer.id)
-        self.subscriptions.clear(customer.id)
-        self.overrides.clear(customer.id)
-        self.figures.clear_all()
+    def forget(self) -> None:
+        """Have everything read again, after a mutation changed something."""
+        for loader in (
+            self.customers,
+            self.customers_by_key,
+            self.rights,
+            self.subscriptions,
+            self.overrides,
+            self.subscription,
+            self.figures,
+            self.usage,
+        ):
+            loader.clear_all()
 
     async def _customers(self, ids: list[int]) -> Sequence[Customer | None]:
         found = await self._services.customers.many(ids)

@@ -103,7 +103,7 @@ class Actions:
             context.at,
             context.caller.actor,
         )
-        context.loaders.forget(row)
+        context.loaders.forget()
         return customer_of(row)
 
     @described("Judge and count in one step. Denied: null, and an error with code and status.")

@@ -92,7 +92,7 @@ class OverrideActions:
         customer = await context.services.changes.set_override(
             input.customer, facts, at=context.at, actor=context.caller.actor, reason=reason
         )
-        context.loaders.forget(customer)
+        context.loaders.forget()
         found = await context.loaders.overrides.load(customer.id)
         return next((override_of(one) for one in found if one.facts.feature == facts.feature), None)
 
@@ -104,10 +104,10 @@ class OverrideActions:
         context = info.context
         row = await context.services.customers.get(customer)
         found = await context.loaders.overrides.load(row.id)
-        cleared = await context.services.changes.clear_override(
+        await context.services.changes.clear_override(
             customer, feature, at=context.at, actor=context.caller.actor, reason=reason
         )
-        context.loaders.forget(cleared)
+        context.loaders.forget()
         return next((override_of(one) for one in found if one.facts.feature == feature), None)
 
 

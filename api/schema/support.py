@@ -95,7 +95,7 @@ class SupportQuestions:
     ) -> Connection[Customer]:
         """List customers."""
         expect_first(first, min(info.context.services.max_page_size, MOST_IN_A_PAGE - 1))
-        behind = ids.place_number("Customer", after) if after else 0
+        behind = ids.place_number("Customer", given(after)) or 0
         rows = await _rows(info.context, first + 1, behind, given(email))
         return page(
             rows,

@@ -74,13 +74,14 @@ class WebhookQuestions:
         """List events."""
         services = info.context.services
         expect_first(first, min(services.max_page_size, inbox.MOST_IN_A_PAGE - 1))
-        concerned = (await services.customers.get(customer)).id if customer else None
+        key = given(customer)
+        concerned = None if key is None else (await services.customers.get(key)).id
         rows = await services.inbox.list_(
             first=first + 1,
             state=state.value if state else None,
             event_type=given(type),
             customer_id=concerned,
-            before=ids.place_number("WebhookEvent", after) if after else None,
+            before=ids.place_number("WebhookEvent", given(after)),
         )
         return page(
             rows,
