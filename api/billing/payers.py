@@ -7,6 +7,7 @@ then whoever holds the subscription already. Who is told of a customer too early
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from api.billing.problems import LinkConflict, UnknownPayer
@@ -18,35 +19,48 @@ from api.infra.queries import Queries
 _sql = Queries.load("billing")
 
 
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """One of the product's customers; ``introduced`` is a provider's name for it, heard first."""
+
+    id: int
+    introduced: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Customers' ids: by the product's name, by the provider's, by what is held already."""
+
+    named: int | None
+    linked: int | None
+    holding: int | None
+
+    @property
+    def any(self) -> int | None:
+        return next((i for i in (self.named, self.linked, self.holding) if i is not None), None)
+
+
 class Payers:
     """Finds and notes who pays for one provider's subscriptions."""
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
 
-    async def introduce(self, conn: Connection, hint: Hint, at: datetime) -> int:
-        """Note whom the provider's customer stands for; return that customer's id.
-
-        Raises: UnknownPayer, LinkConflict.
-        """
-        found = await conn.fetchrow(
-            _sql.payer, self._provider, hint.customer, hint.customer_key, ""
-        )
-        named = None if found is None else found["named"]
-        if named is None:
+    async def introduce(self, conn: Connection, hint: Hint, at: datetime) -> Payer:
+        """Note whom the provider's customer stands for. Raises: UnknownPayer, LinkConflict."""
+        found = await self._find(conn, hint.customer, hint.customer_key, "")
+        if found.named is None:
             raise self._unknown_name(hint.customer_key, hint.customer)
-        return await self._link(conn, str(hint.customer), named, at)
+        if found.linked == found.named:
+            return Payer(found.named)
+        return await self._link(conn, str(hint.customer), found.named, at)
 
-    async def payer_of(self, conn: Connection, told: ProviderSubscription, at: datetime) -> int:
-        """Return the id of the customer who holds the subscription. Raises: UnknownPayer."""
-        found = await conn.fetchrow(
-            _sql.payer, self._provider, told.customer, told.customer_key, told.id
-        )
-        if found is None:
-            raise AssertionError("a select without a from always answers")
-        if told.customer_key is not None and found["named"] is None:
+    async def payer_of(self, conn: Connection, told: ProviderSubscription, at: datetime) -> Payer:
+        """Return who pays for the subscription. Raises: UnknownPayer."""
+        found = await self._find(conn, told.customer, told.customer_key, told.id)
+        if told.customer_key is not None and found.named is None:
             raise self._unknown_name(told.customer_key, told.customer)
-        payer = found["named"] or found["linked"] or found["holding"]
+        payer = found.any
         if payer is None:
             raise UnknownPayer(
                 f"Nobody is known to be {told.customer}: a completed checkout with a client "
@@ -54,32 +68,44 @@ class Payers:
                 "says who it is. Set it, then replay.",
                 waits_for=told.customer,
             )
-        if found["linked"] is None:
-            await self._link(conn, told.customer, payer, at)
-        return int(payer)
+        if found.linked is None:
+            return await self._link(conn, told.customer, payer, at)
+        return Payer(payer)
 
     async def known(self, database: Database, told: ProviderSubscription) -> bool:
         """Tell whether the payer can be found without asking the provider."""
-        found = await database.fetchrow(
-            _sql.payer, self._provider, told.customer, told.customer_key, told.id
-        )
-        return found is not None and any(v is not None for v in found.values())
+        found = await self._find(database, told.customer, told.customer_key, told.id)
+        return found.any is not None
+
+    async def linked(self, conn: Connection, hints: Sequence[Hint]) -> int | None:
+        """Return the id of the customer whom these hints are about, where it is known."""
+        names = {hint.customer for hint in hints if hint.customer is not None}
+        found = [await conn.fetchval(_sql.linked, self._provider, name) for name in sorted(names)]
+        return next((customer_id for customer_id in found if customer_id is not None), None)
 
     async def rouse(
-        self,
-        conn: Connection,
-        hints: Sequence[Hint],
-        told: ProviderSubscription | None,
-        at: datetime,
-        but: Sequence[int],
+        self, conn: Connection, payers: Sequence[Payer], but: Sequence[int], at: datetime
     ) -> None:
-        """Have events tried again that waited to hear who these customers are."""
-        names = {hint.customer for hint in hints if hint.introduces}
-        names |= {told.customer} if told is not None else set()
-        for name in sorted(name for name in names if name is not None):
+        """Have events tried again that waited to hear who these are.
+
+        After everything else is written: whoever writes an event's row holds its customer's.
+        """
+        for name in sorted({payer.introduced for payer in payers if payer.introduced}):
             await conn.execute(_sql.rouse, self._provider, name, at, list(but))
 
-    async def _link(self, conn: Connection, name: str, customer_id: int, at: datetime) -> int:
+    async def _find(
+        self,
+        source: Connection | Database,
+        customer: str | None,
+        key: str | None,
+        subscription: str,
+    ) -> _Found:
+        row = await source.fetchrow(_sql.payer, self._provider, customer, key, subscription)
+        if row is None:
+            raise AssertionError("a select without a from always answers")
+        return _Found(row["named"], row["linked"], row["holding"])
+
+    async def _link(self, conn: Connection, name: str, customer_id: int, at: datetime) -> Payer:
         # Whoever fails for want of this link keeps its failure under the same lock, so it is
         # either roused by the link or sees it.
         await conn.execute(_sql.lock_name, self._provider, name)
@@ -90,7 +116,7 @@ class Payers:
                 f"{name} is another customer here already. Correct the client reference or the "
                 "metadata at the provider, then replay."
             )
-        return customer_id
+        return Payer(customer_id, introduced=name)
 
     def _unknown_name(self, key: str | None, name: str | None) -> UnknownPayer:
         return UnknownPayer(

@@ -102,6 +102,10 @@ class InboxWorker:
         with correlated(events[-1].correlation_id):
             # Not even a bug may stop the queue, so whatever was raised is looked at as a value.
             (error,) = await asyncio.gather(self._apply(claim, events, at), return_exceptions=True)
+            if len(events) > 1 and _concerns_one(error):
+                for event in events:
+                    await self._attempt(claim, [event], at)
+                return
             match error:
                 case None:
                     outcome = "applied"
@@ -140,19 +144,18 @@ class InboxWorker:
             return
         told = await self._told(named, hints)
         catalog = (await self._revisions.current()).catalog
-        payer: int | None = None
         changed: set[int] = set()
         async with self._database.transaction() as conn:
             await self._claims.confirm(conn, claim)
-            for hint in hints:
-                if hint.introduces:
-                    payer = await self._payers.introduce(conn, hint, at)
+            introducing = [hint for hint in hints if hint.introduces]
+            payers = [await self._payers.introduce(conn, hint, at) for hint in introducing]
             if told is not None:
-                payer = await self._payers.payer_of(conn, told, at)
-                changed = await self._take_over(conn, told, events, (catalog, payer), at)
+                payers.append(await self._payers.payer_of(conn, told, at))
+                changed = await self._take_over(conn, told, events, (catalog, payers[-1].id), at)
+            whom = payers[-1].id if payers else await self._payers.linked(conn, hints)
             ids = [event.id for event in events]
-            await self._payers.rouse(conn, hints, told, at, ids)
-            await conn.execute(_sql.applied, ids, at, payer)
+            await self._payers.rouse(conn, payers, ids, at)
+            await conn.execute(_sql.applied, ids, at, whom)
         for customer_id in sorted(changed):
             await self._changes.tell(customer_id, at)
 
@@ -233,6 +236,11 @@ class InboxWorker:
             await self._write(on, customer_ids[1:], record, at)
 
         await self._changes.change_on(conn, customer_ids[0], at, others)
+
+
+def _concerns_one(error: BaseException | None) -> bool:
+    """Tell whether ``error`` may be one event's own, so that the others should go on without it."""
+    return isinstance(error, Exception) and not isinstance(error, LockLost | Unavailable)
 
 
 def _rank_of(known: SubscriptionRecord | None) -> EventRank | None:
