@@ -17,6 +17,7 @@ __all__ = ["LOCAL", "Access", "Principal", "Scope"]
 
 _SCHEME = b"bearer "
 _KEY = b"hr_"
+_USUAL = b"Bearer hr_"
 
 
 class Access:
@@ -28,6 +29,8 @@ class Access:
 
     def recall(self, header: bytes, at_ms: int) -> Principal | None:
         """Return who sends this header, if memory knows for certain; None says nothing."""
+        if header.startswith(_USUAL):
+            return self.keys.recall(hashlib.sha256(header[len(_SCHEME) :]).digest(), at_ms)
         credential = _credential(header)
         if credential is None:
             return None

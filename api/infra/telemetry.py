@@ -24,7 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
-_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _OURS = re.compile(r"[A-Za-z0-9._:\-]{1,64}")
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -109,12 +109,23 @@ def histogram(
     documentation: str,
     labels: Sequence[str] = (),
     *,
-    buckets: Sequence[float] = _BUCKETS_SECONDS,
+    buckets: Sequence[float] = BUCKETS_SECONDS,
 ) -> Histogram:
     """Register a distribution; of seconds, unless ``buckets`` says otherwise."""
     return Histogram(
         name, documentation, labels, namespace="headroom", registry=_registry, buckets=buckets
     )
+
+
+def observe_many(metric: Histogram, counts: Sequence[int], total: float) -> None:
+    """Add many observations at once: how many fell into each bucket (the last: above all bounds).
+
+    The library has no such call; these are the very steps of its ``observe``.
+    """
+    for bucket, count in zip(metric._buckets, counts, strict=True):  # noqa: SLF001 - as said
+        if count:
+            bucket.inc(count)
+    metric._sum.inc(total)  # noqa: SLF001 - as said
 
 
 def exposition() -> bytes:

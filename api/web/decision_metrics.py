@@ -1,10 +1,14 @@
-"""What was decided, how fast, and how often without the counters: for every door alike."""
+"""What was decided, how fast, and how often without the counters: for every door alike.
+
+A decision adds to plain numbers here; twice a second these are added to the metrics at once. A
+metric that is told of each decision would cost a tenth of it.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from bisect import bisect_left
 from time import perf_counter
-
-from prometheus_client import Counter
 
 from api.infra import telemetry
 
@@ -19,6 +23,8 @@ _degraded = telemetry.counter(
 _seconds = telemetry.histogram(
     "decision_seconds", "From the request's head to its answer, by door.", ("door",)
 )
+_BOUNDS = telemetry.BUCKETS_SECONDS
+_TOLD_SECONDS = 0.5
 
 GRANTED = "granted"
 
@@ -28,16 +34,42 @@ class DecisionMetrics:
 
     def __init__(self, door: str) -> None:
         self._door = door
-        self._outcomes: dict[str, Counter] = {}
-        self._degraded = _degraded.labels(door)
+        self._degraded_answers = _degraded.labels(door)
         self._seconds = _seconds.labels(door)
+        self._outcomes: dict[str, int] = {}
+        self._degraded = 0
+        self._took = 0.0
+        self._buckets = [0] * (len(_BOUNDS) + 1)
+        _doors.append(self)
 
     def count(self, outcome: str, since: float, *, degraded: bool = False) -> None:
         """Note one answer; ``since`` is what ``perf_counter`` said when the request came."""
-        known = self._outcomes.get(outcome)
-        if known is None:
-            known = self._outcomes[outcome] = _decisions.labels(self._door, outcome)
-        known.inc()
-        self._seconds.observe(perf_counter() - since)
+        outcomes = self._outcomes
+        if not outcomes:
+            asyncio.get_running_loop().call_later(_TOLD_SECONDS, self.tell)
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        took = perf_counter() - since
+        self._took += took
+        self._buckets[bisect_left(_BOUNDS, took)] += 1
         if degraded:
-            self._degraded.inc()
+            self._degraded += 1
+
+    def tell(self) -> None:
+        """Add what was noted to the metrics."""
+        outcomes, self._outcomes = self._outcomes, {}
+        for outcome, times in outcomes.items():
+            _decisions.labels(self._door, outcome).inc(times)
+        telemetry.observe_many(self._seconds, self._buckets, self._took)
+        self._buckets = [0] * (len(_BOUNDS) + 1)
+        self._took = 0.0
+        self._degraded_answers.inc(self._degraded)
+        self._degraded = 0
+
+
+_doors: list[DecisionMetrics] = []
+
+
+def tell_all() -> None:
+    """Add to the metrics whatever any door has noted: before they are shown."""
+    for door in _doors:
+        door.tell()

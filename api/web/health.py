@@ -14,6 +14,7 @@ from starlette.routing import Route
 from api.domain.errors import HeadroomError
 from api.infra import telemetry
 from api.infra.clock import Clock
+from api.web import decision_metrics
 from api.web.parts import Readiness
 
 PATIENCE_SECONDS = 2.0
@@ -55,6 +56,7 @@ class Health:
 
     async def metrics(self, _: Request) -> Response:
         """Return every figure in Prometheus' text format."""
+        decision_metrics.tell_all()
         return Response(telemetry.exposition(), headers={"Content-Type": telemetry.CONTENT_TYPE})
 
     async def _parts(self) -> dict[str, str | None]:

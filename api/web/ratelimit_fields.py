@@ -8,7 +8,9 @@ that has to last. A policy is called by its feature and window, as ``"tx_post/mo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
+from api.domain.catalog import WindowKind
 from api.domain.decision import WindowFigure
 
 MOST = 999_999_999_999_999
@@ -26,24 +28,31 @@ def fields_of(
     policies: list[str] = []
     limits: list[str] = []
     for window in windows:
-        units = window.limit
-        if units is None or window.shadow:
+        quota = window.limit
+        if quota is None or window.shadow:
             continue
-        name = f'"{feature}/{window.window.value}"'
-        policy = f"{name};q={min(units, MOST)}"
-        remaining = units - window.used - window.held
-        limit = f"{name};r={min(max(0, remaining), MOST)}"
         ends = window.resets_at_s
-        if ends is not None:
-            if window.starts_at_s is not None:
-                policy += f";w={max(1, ends - window.starts_at_s)}"
-            limit += f";t={max(0, ends - at_s)}"
+        policy, limit = _constant(feature, window.window, quota, window.starts_at_s, ends)
         policies.append(policy)
-        if denied_units is None or remaining < denied_units:
-            limits.append(limit)
+        left = quota - window.used - window.held
+        if denied_units is None or left < denied_units:
+            limit += str(0 if left < 0 else min(left, MOST))
+            limits.append(limit if ends is None else f"{limit};t={max(0, ends - at_s)}")
     if not policies:
         return []
     lines = [(b"ratelimit-policy", ", ".join(policies).encode())]
     if limits:
         lines.append((b"ratelimit", ", ".join(limits).encode()))
     return lines
+
+
+@lru_cache(maxsize=4096)
+def _constant(
+    feature: str, kind: WindowKind, quota: int, starts_at_s: int | None, ends_at_s: int | None
+) -> tuple[str, str]:
+    """Return a window's policy, and what its limit begins with: the same until the window turns."""
+    name = f'"{feature}/{kind.value}"'
+    policy = f"{name};q={min(quota, MOST)}"
+    if starts_at_s is not None and ends_at_s is not None:
+        policy += f";w={max(1, ends_at_s - starts_at_s)}"
+    return policy, f"{name};r="

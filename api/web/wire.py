@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
@@ -58,37 +58,36 @@ class Head(NamedTuple):
     idempotency_key: bytes | None
 
 
-_ONCE = frozenset(
-    {
-        b"authorization",
-        b"content-type",
-        b"content-length",
-        b"content-encoding",
-        b"x-correlation-id",
-        b"idempotency-key",
-    }
+_ONCE = (
+    b"authorization",
+    b"content-type",
+    b"content-length",
+    b"content-encoding",
+    b"x-correlation-id",
+    b"idempotency-key",
 )
 
 
-def read_head(lines: Iterable[tuple[bytes, bytes]]) -> Head:
-    """Pick out the lines that matter, in one pass.
+def read_head(lines: Sequence[tuple[bytes, bytes]]) -> Head:
+    """Pick out the lines that matter.
 
     Raises: InvalidInput, for one that is sent twice: which of the two is meant is anybody's guess.
     """
-    found: dict[bytes, bytes] = {}
-    for name, value in lines:
-        if name in _ONCE:
-            if name in found:
+    found = dict(lines)
+    if len(found) != len(lines):
+        names = [name for name, _ in lines]
+        for name in _ONCE:
+            if names.count(name) > 1:
                 raise InvalidInput(f"The header {name.decode()} is sent more than once.")
-            found[name] = value
-    length = found.get(b"content-length")
+    get = found.get
+    length = get(b"content-length")
     return Head(
-        found.get(b"authorization"),
-        found.get(b"content-type"),
+        get(b"authorization"),
+        get(b"content-type"),
         0 if length is None else _number(length),
-        found.get(b"content-encoding"),
-        found.get(b"x-correlation-id"),
-        found.get(b"idempotency-key"),
+        get(b"content-encoding"),
+        get(b"x-correlation-id"),
+        get(b"idempotency-key"),
     )
 
 

@@ -1,6 +1,5 @@
 """The three gates over HTTP: what is answered, and in which fields."""
 
-from api.infra.telemetry import exposition
 from tests.support.site import Site
 
 NO_MORE = {"customer": "acme", "feature": "calls"}
@@ -241,14 +240,15 @@ async def test_a_revoked_key_is_refused_within_five_seconds(site: Site) -> None:
 
 
 async def test_every_answer_is_counted_by_its_outcome(site: Site) -> None:
-    def count(outcome: str) -> float:
+    async def count(outcome: str) -> float:
         line = f'headroom_decisions_total{{door="consume",outcome="{outcome}"}} '
-        return sum(float(x.split()[-1]) for x in exposition().decode().splitlines() if line in x)
+        shown = (await site.client.get("/metrics")).text.splitlines()
+        return sum(float(x.split()[-1]) for x in shown if line in x)
 
     outcomes = ("granted", "FREE_CAP_EXCEEDED", "INVALID_INPUT", "UNAUTHENTICATED")
-    before = [count(outcome) for outcome in outcomes]
+    before = [await count(outcome) for outcome in outcomes]
     await site.post("/v1/consume", {**NO_MORE, "units": 5})
     await site.post("/v1/consume", NO_MORE)
     await site.post("/v1/consume", {**NO_MORE, "units": 0})
     await site.post("/v1/consume", NO_MORE, as_=None)
-    assert [count(outcome) for outcome in outcomes] == [figure + 1 for figure in before]
+    assert [await count(outcome) for outcome in outcomes] == [figure + 1 for figure in before]
