@@ -235,7 +235,8 @@ async def test_usage_comes_from_the_record_in_pieces_that_add_up(api: Api) -> No
     }"""
 
     async def usage(**asked: object) -> list[tuple[str, str, int]]:
-        points = (await api.data(query, **asked))["customer"]["usage"]
+        answer = await api.send({"query": query, "variables": asked})
+        points = answer["data"]["customer"]["usage"]
         return [(p["startsAt"], p["endsAt"], p["units"]) for p in points]
 
     api.clock.advance(seconds=1)
