@@ -15,6 +15,7 @@ from api.gates.access import Access
 from api.gates.outcome import Consumption, Denied
 from api.infra.clock import Clock
 from api.infra.settings import Settings
+from api.web.protection import Protection
 
 Readiness = Callable[[datetime], Awaitable[str | None]]
 """Says in a sentence why one part cannot serve at this instant; None: it can."""
@@ -106,6 +107,11 @@ class Parts(Protocol):
     @property
     def settings(self) -> Settings:
         """What the environment decided."""
+        ...
+
+    @property
+    def protection(self) -> Protection:
+        """The API's own limit, one for all its doors."""
         ...
 
     @property

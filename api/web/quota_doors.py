@@ -30,7 +30,6 @@ from api.web.inputs import (
 )
 from api.web.parts import Parts
 from api.web.problems import Problem, denied, problem_of
-from api.web.protection import Protection
 from api.web.ratelimit_fields import fields_of
 from api.web.wire import (
     JSON,
@@ -69,10 +68,10 @@ class Door(Generic[_I]):
     name: str
     scope: str
 
-    def __init__(self, kind: type[_I], parts: Parts, protection: Protection) -> None:
+    def __init__(self, kind: type[_I], parts: Parts) -> None:
         self._reader = Reader(kind)
         self._parts = parts
-        self._protection = protection
+        self._protection = parts.protection
         self._metrics = DecisionMetrics(self.name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

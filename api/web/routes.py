@@ -13,7 +13,6 @@ from api.web.error_pages import ErrorPages
 from api.web.health import Health
 from api.web.inputs import CheckInput, ConsumeInput, ReleaseInput
 from api.web.parts import Parts
-from api.web.protection import Protection
 from api.web.quota_doors import CheckDoor, ConsumeDoor, ReleaseDoor
 from api.web.webhooks import WebhookDoor
 
@@ -35,21 +34,19 @@ class Application:
 
 def build_app(parts: Parts) -> Application:
     """Return the application over these parts; a route whose part is None does not exist."""
-    settings = parts.settings
-    protection = Protection(settings.rate_limit_per_second, settings.rate_limit_burst)
     routes: list[BaseRoute] = [
         *Health(parts.clock, parts.readiness).routes(),
         *ErrorPages().routes(),
     ]
     if parts.inbox is not None:
         routes += WebhookDoor(parts.inbox, parts.clock).routes()
-    if parts.graphql is not None and settings.development:
+    if parts.graphql is not None and parts.settings.development:
         routes.append(graphiql.files())
     others = Router(routes, redirect_slashes=False)
     doors: dict[str, ASGIApp] = {
-        "/v1/check": CheckDoor(CheckInput, parts, protection),
-        "/v1/consume": ConsumeDoor(ConsumeInput, parts, protection),
-        "/v1/release": ReleaseDoor(ReleaseInput, parts, protection),
+        "/v1/check": CheckDoor(CheckInput, parts),
+        "/v1/consume": ConsumeDoor(ConsumeInput, parts),
+        "/v1/release": ReleaseDoor(ReleaseInput, parts),
     }
     return Application(doors, Edge(_behind(parts.graphql, others)))
 

@@ -38,6 +38,7 @@ class WebParts:
     gate: Gate
     releases: Releases
     access: Access
+    protection: Protection
     readiness: Mapping[str, Readiness]
     inbox: Inbox | None
     graphql: ASGIApp | None
@@ -55,21 +56,23 @@ async def serving(settings: Settings, clock: Clock) -> AsyncGenerator[ASGIApp]:
         await stack.enter_async_context(access.keys.follow(clock))
         stripe = await stack.enter_async_context(stripe_of(settings))
         inbox = inbox_of(built, stripe)
+        protection = Protection(settings.rate_limit_per_second, settings.rate_limit_burst)
         parts = WebParts(
             settings=settings,
             clock=clock,
             gate=built.gate,
             releases=built.releases,
             access=access,
+            protection=protection,
             readiness=readiness_of(built.database, built.door, built.revisions),
             # Without a secret nothing can be verified, so the route does not exist.
             inbox=inbox if settings.stripe_webhook_secrets else None,
-            graphql=_graphql(built, access, inbox),
+            graphql=_graphql(built, access, inbox, protection),
         )
         yield build_app(parts)
 
 
-def _graphql(built: Core, access: Access, inbox: Inbox) -> GraphQLApp:
+def _graphql(built: Core, access: Access, inbox: Inbox, protection: Protection) -> GraphQLApp:
     settings = built.settings
     limits = DocumentLimits(
         bytes=settings.max_document_bytes,
@@ -99,7 +102,7 @@ def _graphql(built: Core, access: Access, inbox: Inbox) -> GraphQLApp:
         Executor(build_schema(), limits, open_schema=settings.development),
         services,
         built.clock,
-        Protection(settings.rate_limit_per_second, settings.rate_limit_burst),
+        protection,
         development=settings.development,
         max_body_bytes=settings.max_body_bytes,
     )

@@ -19,6 +19,7 @@ from api.infra.clock import Clock
 from api.infra.engines.throwaway import ThrowawayEngines
 from api.infra.settings import Settings
 from api.web.parts import Readiness, Receiving
+from api.web.protection import Protection
 from api.web.readiness import readiness_of
 from api.web.routes import build_app
 from api.wiring import Core
@@ -85,6 +86,7 @@ class Made:
     gate: Gate
     releases: Releases
     access: Access
+    protection: Protection
     clock: Clock
     settings: Settings
     readiness: Mapping[str, Readiness]
@@ -150,6 +152,7 @@ async def site_on(
             gate=core.gate,
             releases=core.releases,
             access=Access(api_keys, Tokens(SECRET)),
+            protection=Protection(0, 1),
             clock=clock,
             settings=core.settings,
             readiness=readiness_of(core.database, core.door, core.revisions),

@@ -1,7 +1,5 @@
 """The API's own limit: each credential its own bucket, forgotten within seconds, never a quota."""
 
-from dataclasses import replace
-
 import pytest
 
 from api.domain.errors import RateLimited
@@ -62,8 +60,7 @@ def test_unset_it_limits_nothing() -> None:
 
 
 async def test_a_limited_request_says_so_and_counts_nothing(site: Site) -> None:
-    settings = replace(site.parts.settings, rate_limit_per_second=1, rate_limit_burst=2)
-    limited = site.rebuilt(settings=settings)
+    limited = site.rebuilt(protection=Protection(per_second=1, burst=2))
     asked = {"customer": "acme", "feature": "calls"}
     answered = [await limited.post("/v1/consume", asked) for _ in range(3)]
     assert [a.status_code for a in answered] == [200, 200, 429]
