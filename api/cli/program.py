@@ -13,6 +13,7 @@ import typer
 from api.cli import (
     catalog,
     customers,
+    demo,
     entitlements,
     keys,
     migrate,
@@ -35,6 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 server.add_to(app)
+app.command()(demo.demo)
 for name, group in {
     "migrate": migrate.app,
     "catalog": catalog.app,
