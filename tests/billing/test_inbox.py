@@ -9,7 +9,7 @@ from api.domain.errors import InvalidInput, NotFound
 from api.infra.telemetry import correlated
 from tests.support.billing import Desk
 from tests.support.stripe_events import Life, body_of, event, signed
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 
 
 @pytest.fixture
@@ -121,9 +121,11 @@ async def test_a_working_worker_turns_an_event_into_rights_without_being_asked(
     following = asyncio.create_task(hearsay.worker.follow(hearsay.clock.now))
     try:
         await hearsay.deliver(named.created("active"))
-        async with asyncio.timeout(20):
-            while await hearsay.plan("acme") != "starter":  # noqa: ASYNC110 - the record sets no event
-                await asyncio.sleep(0.005)
+
+        async def active() -> bool:
+            return await hearsay.plan("acme") == "starter"
+
+        await eventually(active)
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

@@ -1,13 +1,24 @@
 """What follows from events where nothing but events tells of the provider's objects."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
+from api.billing.payers import Payers
+from api.billing.provider import Hint, Payload
+from api.billing.stripe_door import StripeDoor
+from api.billing.worker import InboxWorker
 from api.catalog.customers import CustomerInput
 from api.domain.entitlements import SubscriptionStatus
-from tests.support.billing import Desk
-from tests.support.stripe_events import Life, event, subscription
+from tests.support.billing import Desk, desk
+from tests.support.clock import FakeClock
+from tests.support.stripe_events import SECRET, Life, event, subscription
+from tests.support.waiting import eventually
+
+_WAITING_FOR_A_LOCK = (
+    "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+)
 
 
 @pytest.fixture
@@ -249,3 +260,59 @@ async def test_the_event_row_knows_its_customer_and_correlation(hearsay: Desk, n
     assert seen.customer_id == (await hearsay.core.customers.get("acme")).id
     assert seen.correlation_id
     assert seen.object_id == named.subscription_id
+
+
+async def test_an_event_that_fails_for_want_of_a_link_made_this_very_moment_is_not_left_waiting(
+    hearsay: Desk, life: Life
+) -> None:
+    early = life.created("active")
+    await hearsay.deliver(early)
+    at = hearsay.clock.now()
+    database = hearsay.core.database
+    hint = hearsay.door.hint("checkout.session.completed", life.checked_out())
+    async with database.transaction() as linking:
+        await Payers(hearsay.door.name).introduce(linking, hint, at)
+        failing = asyncio.create_task(hearsay.worker.run_once(at))
+        await eventually(lambda: database.fetchval(_WAITING_FOR_A_LOCK))
+    await failing
+    await hearsay.work()
+    assert await hearsay.plan("acme") == "starter"
+
+
+class Stumbling(StripeDoor):
+    """A door with a bug: it stumbles over one of its own events."""
+
+    def hint(self, event_type: str, payload: Payload) -> Hint:
+        if payload["id"] == "evt_stone":
+            raise KeyError("stone")
+        return super().hint(event_type, payload)
+
+
+async def test_a_bug_is_kept_with_its_event_and_stops_nothing_else(
+    hearsay: Desk, named: Life
+) -> None:
+    core = hearsay.core
+    door = Stumbling(secrets=(SECRET,))
+    worker = InboxWorker(core.database, door, core.changes, core.revisions)
+    stone = named.created("active") | {"id": "evt_stone"}
+    for told in (stone, named.became("active")):
+        await hearsay.deliver(told)
+    assert await worker.run_once(hearsay.clock.now()) == 2
+    seen = await hearsay.event("evt_stone")
+    assert (seen.state, seen.problem, seen.error) == ("failed", "bug", "KeyError: 'stone'")
+    assert await hearsay.plan("acme") == "starter"
+    hearsay.clock.advance(seconds=2)
+    await hearsay.work()
+    assert (await hearsay.event("evt_stone")).state == "applied"
+
+
+async def test_while_the_counters_are_out_of_reach_events_are_applied_and_told_later(
+    database_url: str, clock: FakeClock
+) -> None:
+    async with desk(database_url, "redis://127.0.0.1:9/0", clock) as opened:
+        await opened.tell(Life("acme", clock.now(), named=True).created("active"))
+        assert await opened.states() == ["applied"]
+        assert await opened.plan("acme") == "starter"
+        row = await opened.core.database.fetchrow("select * from customers where key = 'acme'")
+        assert row is not None
+        assert row["published_version"] < row["version"]
