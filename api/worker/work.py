@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
+from api.billing.inbox import CHANNEL
 from api.billing.worker import InboxWorker
 from api.infra.queries import Queries
 from api.infra.telemetry import gauge
@@ -20,8 +21,9 @@ _usage = Queries.load("usage")
 
 PUBLISH_SECONDS = 0.5
 SETTLE_SECONDS = 1.0
+RECONNECT_SECONDS = 0.05
 WALK_SECONDS = 2.0
-WEBHOOK_SECONDS = 0.25
+WEBHOOK_SECONDS = 1.0
 TURNS_SECONDS = 5.0
 
 PARTITIONS_EVERY = timedelta(hours=6)
@@ -39,6 +41,8 @@ class Worker:
         self._inbox = inbox
         sweep = DriftSweep(core.database, core.customers, core.holders, core.drift)
         self._retention = Retention(core.database, core.partitions, core.settings)
+        self._settled_under = -1
+        self._settle_at = 0.0
         self._turns = (
             Turn("partitions", PARTITIONS_EVERY, self._partitions_ahead),
             Turn("retention", RETENTION_EVERY, self._forget),
@@ -49,25 +53,29 @@ class Worker:
         """Work until ``stop``; a piece of work that was begun may be cut off, and is repeated."""
         core = self._core
         turns = partial(take_turns, core.database, core.clock, self._turns)
+        told = asyncio.Event()
         loops = [
             keep("drain", self._drain, idle_seconds=0),
-            keep("webhooks", self._webhooks, idle_seconds=WEBHOOK_SECONDS),
+            keep("webhooks", self._webhooks, idle_seconds=WEBHOOK_SECONDS, woken=told),
             keep("publish", self._publish, idle_seconds=PUBLISH_SECONDS),
             keep("walk", self._walk, idle_seconds=WALK_SECONDS),
-            keep("settle", self._settle, idle_seconds=SETTLE_SECONDS),
+            keep("settle", self._settle, idle_seconds=RECONNECT_SECONDS),
             keep("turns", turns, idle_seconds=TURNS_SECONDS),
         ]
-        tasks = [asyncio.create_task(loop) for loop in loops]
-        stopping = asyncio.create_task(stop.wait())
-        began()
-        try:
-            ended, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                task.result()
-        finally:
-            for task in (stopping, *tasks):
-                task.cancel()
-            await asyncio.gather(stopping, *tasks, return_exceptions=True)
+        async with core.database.listen(CHANNEL, lambda _: told.set()):
+            tasks = [asyncio.create_task(loop) for loop in loops]
+            stopping = asyncio.create_task(stop.wait())
+            began()
+            try:
+                ended, _ = await asyncio.wait(
+                    {stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in ended:
+                    task.result()
+            finally:
+                for task in (stopping, *tasks):
+                    task.cancel()
+                await asyncio.gather(stopping, *tasks, return_exceptions=True)
 
     async def _drain(self) -> int:
         # Without a connection there is no epoch to drain under; this makes one.
@@ -85,8 +93,15 @@ class Worker:
         return await self._core.changes.walk(self._core.clock.now())
 
     async def _settle(self) -> int:
-        """Settle what passed blind; also what comes in while the counters are already back."""
+        """Settle what passed blind: at once when the counters are back, and now and then.
+
+        Until then the counters do not know those units, and could give them away once more.
+        """
+        generation, now = self._core.door.generation, asyncio.get_running_loop().time()
+        if generation == self._settled_under and now < self._settle_at:
+            return 0
         settled = await self._core.outage.settle()
+        self._settled_under, self._settle_at = generation, now + SETTLE_SECONDS
         _BLIND.set(await self._core.database.fetchval(_usage.drain_lag))
         return settled
 
