@@ -70,7 +70,7 @@ def _windows(timeline: Timeline, _catalog: Catalog) -> list[Row]:
     anchor = instant(given["anchor"]) if "anchor" in given else None
     months = int(given.get("months", "1"))
     frame = Frame(WindowKind(given["window"]), given.get("zone", "UTC"), anchor, months)
-    told = []
+    told: list[Row] = []
     for row in timeline.rows:
         window = window_at(frame, instant(row["a call at (UTC)"]))
         told.append({"is counted in the window (UTC)": _span(window), "length": _length(window)})
