@@ -98,16 +98,17 @@ class Changes:
             version = (await moves.write(conn, [move], at))[customer_id]
         return Changed(customer_id, version, changed, settled.entitlements, after)
 
-    async def publish(self, customer_id: int, at: datetime) -> Snapshot:
+    async def publish(self, customer_id: int, at: datetime, *, anew: bool = False) -> Snapshot:
         """Have the counter store know what this customer may do now, and return what it was told.
 
-        What changed by itself meanwhile is lived through first.
+        What changed by itself meanwhile is lived through first. ``anew`` also replaces what
+        stands there as newer, or as built in this second.
         Raises: UnknownCustomer, Unavailable.
         """
-        published = await self._publisher.publish([customer_id], at)
+        published = await self._publisher.publish([customer_id], at, anew=anew)
         if published.overdue:
             await self._settle(customer_id, at)
-            published = await self._publisher.publish([customer_id], at)
+            published = await self._publisher.publish([customer_id], at, anew=anew)
         if customer_id not in published.snapshots:
             raise customers.unknown(str(customer_id))
         return published.snapshots[customer_id]

@@ -37,9 +37,9 @@ class Rebuild:
             after = page[-1].id
             if dry_run:
                 continue
-            published = await self._publisher.publish([customer.id for customer in page], at)
+            published = await self._publisher.publish([c.id for c in page], at, anew=True)
             for customer_id in published.overdue:
-                await self._changes.publish(customer_id, at)
+                await self._changes.publish(customer_id, at, anew=True)
         if not dry_run:
             await self._note(at, actor, why, done)
         return done

@@ -191,7 +191,7 @@ class Repair:
         customer_id = await self._holders.number(customer)
         features = self._counted()
         before = await self._gate.figures(customer, features, _ms(at))
-        await self._changes.publish(customer_id, at)
+        await self._changes.publish(customer_id, at, anew=True)
         after = await self._gate.figures(customer, features, _ms(at))
         await self._note("entitlements.rebuild", customer_id, actor, why, at)
         return Repaired(customer, before, after)
