@@ -125,6 +125,8 @@ async def load(  # noqa: PLR0913 - one loading, each part named
         "-t1",
         f"-c{CONNECTIONS}",
         f"-d{seconds}s",
+        "--timeout",
+        "20s",
         "-s",
         str(Path(__file__).parent / "load.lua"),
         url,

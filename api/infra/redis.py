@@ -308,7 +308,9 @@ def _hung_up(connection: AbstractConnection) -> bool:
 
 
 def _packed(call: _Call, link: _Link) -> bytes:
-    return pack_command(_words(call, link))  # type: ignore[arg-type]  # its stub forgets the "..."
+    # The stub of hiredis forgets that the tuple may have any length.
+    packed: bytes = pack_command(_words(call, link))  # type: ignore[arg-type]
+    return packed
 
 
 def _words(call: _Call, link: _Link) -> tuple[Arg, ...]:
