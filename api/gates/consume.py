@@ -124,8 +124,8 @@ class Gate:
         Raises: UnknownCustomer, UnknownFeature, InvalidInput, Unavailable.
         """
         known = await self._feature(feature)
-        _expect_units(units)
-        operation = Operation(Action.CHECK, customer, "", ((self._id(feature), units),))
+        expect_units(units)
+        operation = Operation(Action.CHECK, customer, "", ((self.feature_id(feature), units),))
         try:
             reply = await self._judge.ask(operation, at, journaled=False)
         except CountersLost:
@@ -163,7 +163,7 @@ class Gate:
         for batch in _batches(features):
             for feature in batch:
                 await self._feature(feature)
-            items = [(self._id(feature), 0) for feature in batch]
+            items = [(self.feature_id(feature), 0) for feature in batch]
             operation = Operation(Action.CHECK, customer, "", items)
             reply = await self._judge.ask(operation, at, journaled=False)
             for feature, row in zip(batch, reply.rows, strict=True):
@@ -199,7 +199,7 @@ class Gate:
         asked = []
         for name, units in items:
             feature = await self._feature(name)
-            _expect_units(units, least=0 if action is Action.STATE else 1)
+            expect_units(units, least=0 if action is Action.STATE else 1)
             if feature.kind not in COUNTED_KINDS:
                 raise InvalidInput(f"{name} is a {feature.kind} feature: check it, nothing is used")
             asked.append((feature, units))
@@ -228,10 +228,10 @@ class Gate:
     def _operation(
         self, action: Action, customer: str, asked: Sequence[tuple[Feature, int]], key: str | None
     ) -> Operation:
-        ids = [(self._id(feature.key), units) for feature, units in asked]
+        ids = [(self.feature_id(feature.key), units) for feature, units in asked]
         if key is None:
             return Operation(action, customer, f"~{self._prefix}{next(self._numbers):x}", ids)
-        _expect_key(key)
+        expect_key(key)
         record_ms = min(feature.replay_seconds for feature, _ in asked) * 1000
         contents = action.value[0] + ";".join(f"{i}:{units}" for i, units in ids)
         return Operation(
@@ -295,7 +295,8 @@ class Gate:
             raise UnknownFeature(f"the catalog has no feature {key!r}")
         return feature
 
-    def _id(self, feature: str) -> int:
+    def feature_id(self, feature: str) -> int:
+        """Return the number that stands for a feature of the newest catalog."""
         return self._revisions.newest.feature_ids[feature]
 
 
@@ -307,12 +308,14 @@ def _journaled(feature: Feature) -> bool:
     return feature.durability is Durability.JOURNALED or feature.kind is FeatureKind.ALLOCATION
 
 
-def _expect_units(units: int, *, least: int = 1) -> None:
+def expect_units(units: int, *, least: int = 1) -> None:
+    """Go on only with a number of units that can be counted. Raises: InvalidInput."""
     if not least <= units <= MAX_UNITS:
         raise InvalidInput(f"units must be {least} to 2^53 - 1, not {units}")
 
 
-def _expect_key(key: str) -> None:
+def expect_key(key: str) -> None:
+    """Go on only with a name that a caller may give to an operation. Raises: InvalidInput."""
     if not 1 <= len(key) <= LONGEST_KEY or not key.isprintable() or key.startswith("~"):
         raise InvalidInput(
             f"idempotencyKey must be 1 to {LONGEST_KEY} printable characters and not begin with ~"

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from api.domain.decision import Decision, WindowFigure
 from api.domain.errors import InvalidInput
 
+_LAST_MS = 1 << 47
+"""An instant in the year 6429."""
+_MOST_ITEMS = 1 << 15
+
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
@@ -58,7 +62,11 @@ class ConsumptionId:
         """Read an opaque id. Raises: InvalidInput when it is not one."""
         try:
             raw = base64.urlsafe_b64decode(opaque + "=" * (-len(opaque) % 4)).decode()
-            at_ms, item, operation_id = raw.split(".", 2)
-            return cls(int(at_ms, 16), int(item, 16), operation_id)
+            at, item, operation_id = raw.split(".", 2)
+            at_ms, place = int(at, 16), int(item, 16)
         except (ValueError, binascii.Error, UnicodeError) as error:
             raise InvalidInput("consumptionId is not the id of a consumption") from error
+        # Whoever made one up would else meet the bounds of dates and columns.
+        if not (0 <= at_ms < _LAST_MS and 0 <= place < _MOST_ITEMS and operation_id.isprintable()):
+            raise InvalidInput("consumptionId is not the id of a consumption")
+        return cls(at_ms, place, operation_id)

@@ -14,7 +14,7 @@ from api.domain import keys
 from api.domain.catalog import FeatureKind
 from api.domain.errors import IdempotencyConflict, InvalidInput
 from api.gates.answers import Numbers
-from api.gates.consume import Gate
+from api.gates.consume import Gate, expect_key, expect_units
 from api.gates.outcome import Consumption, ConsumptionId
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
@@ -58,17 +58,21 @@ class Releases:
         Cost: a drain of the shard's journal and one transaction.
         """
         found = await self._gate.feature(feature)
+        expect_units(units)
+        if key is not None:
+            expect_key(key)
         consumption = ConsumptionId.decode(consumption_id)
+        feature_id = self._gate.feature_id(feature)
         customer_id = await self._numbers.number(customer)
         await self._drainer.drain([keys.shard_of(customer)])
         operation_id = key if key is not None else f"~{secrets.token_urlsafe(12)}"
         allocation = found.kind is FeatureKind.ALLOCATION
         async with self._database.transaction() as conn:
             replayed = await self._record(
-                conn, customer_id, consumption, operation_id, units, instant(at)
+                conn, customer_id, feature_id, consumption, operation_id, units, instant(at)
             )
             if not replayed and not allocation:
-                await self._give_back(conn, customer_id, consumption, operation_id, units)
+                await _give_back(conn, customer_id, feature_id, consumption, operation_id, units)
         if allocation:
             # What is held now is the counters' to judge; the id makes a repeat harmless.
             name = f"{operation_id}@{consumption.operation_id}"[-200:].lstrip("~")
@@ -82,6 +86,7 @@ class Releases:
         self,
         conn: Connection,
         customer_id: int,
+        feature_id: int,
         consumption: ConsumptionId,
         operation_id: str,
         units: int,
@@ -89,7 +94,7 @@ class Releases:
     ) -> bool:
         """Record the release unless it was before; tell whether it was."""
         await conn.execute(_sql.lock_customer_usage, customer_id)
-        taken = await self._taken(conn, customer_id, consumption)
+        taken = await _taken(conn, customer_id, feature_id, consumption)
         named = (customer_id, consumption.operation_id)
         before = await conn.fetchrow(_sql.find_release, *named, operation_id)
         if before is not None:
@@ -107,36 +112,37 @@ class Releases:
         await conn.execute(_sql.record_release, *named, operation_id, consumption.item, units, at)
         return False
 
-    async def _taken(self, conn: Connection, customer_id: int, consumption: ConsumptionId) -> int:
-        rows = await conn.fetch(
-            _sql.consumption_items,
-            customer_id,
-            consumption.operation_id,
-            instant(consumption.at_ms),
-        )
-        for row in rows:
-            if row["item"] == consumption.item:
-                return int(row["units"])
-        raise InvalidInput("consumptionId names no consumption of this customer")
 
-    async def _give_back(
-        self,
-        conn: Connection,
-        customer_id: int,
-        consumption: ConsumptionId,
-        operation_id: str,
-        units: int,
-    ) -> None:
-        at = instant(consumption.at_ms)
-        rows = await conn.fetch(_sql.consumption_items, customer_id, consumption.operation_id, at)
-        feature_id = next(r["feature_id"] for r in rows if r["item"] == consumption.item)
-        await conn.fetchval(
-            _sql.record_events,
-            [customer_id],
-            [operation_id],
-            [consumption.item],
-            [at],
-            [feature_id],
-            [-units],
-            ["release"],
-        )
+async def _taken(
+    conn: Connection, customer_id: int, feature_id: int, consumption: ConsumptionId
+) -> int:
+    at = instant(consumption.at_ms)
+    rows = await conn.fetch(_sql.consumption_items, customer_id, consumption.operation_id, at)
+    for row in rows:
+        if row["item"] == consumption.item:
+            # Else an allocation's name would let a customer's token correct what was used.
+            if row["feature_id"] != feature_id:
+                raise InvalidInput("consumptionId names a consumption of another feature")
+            return int(row["units"])
+    raise InvalidInput("consumptionId names no consumption of this customer")
+
+
+async def _give_back(
+    conn: Connection,
+    customer_id: int,
+    feature_id: int,
+    consumption: ConsumptionId,
+    operation_id: str,
+    units: int,
+) -> None:
+    await conn.fetchval(
+        _sql.record_events,
+        [customer_id],
+        # The release may bear the consumption's own name; the record holds one event of a name.
+        [f"~{operation_id}@{consumption.operation_id}"],
+        [consumption.item],
+        [instant(consumption.at_ms)],
+        [feature_id],
+        [-units],
+        ["release"],
+    )

@@ -1,5 +1,6 @@
 """What the HTTP doors refuse: one line each, the precise error, the right status, no change."""
 
+import base64
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,6 +151,35 @@ FIELDS: dict[str, Bad] = {
     "a consumption id that is none": said(
         {"consumptionId": "garbage"},
         "consumptionId is not the id of a consumption",
+        path="/v1/release",
+    ),
+    **{
+        f"a consumption id made up of {raw!r}": said(
+            {"consumptionId": base64.urlsafe_b64encode(raw).decode().rstrip("=")},
+            "consumptionId is not the id of a consumption",
+            path="/v1/release",
+        )
+        for raw in (
+            b"1.0",
+            b"x.0.k",
+            b"f" * 30 + b".0.k",
+            b"-1.0.k",
+            b"1.ffff.k",
+            b"1.0.k\x00",
+            b"\xff.0.k",
+        )
+    },
+    "a release whose name we use ourselves": said(
+        {
+            "consumptionId": base64.urlsafe_b64encode(b"1.0.k").decode().rstrip("="),
+            "idempotencyKey": "~k",
+        },
+        "idempotencyKey must be 1 to 200 printable characters and not begin with ~",
+        path="/v1/release",
+    ),
+    "a release of what was never consumed": said(
+        {"consumptionId": base64.urlsafe_b64encode(b"1.0.k").decode().rstrip("=")},
+        "consumptionId names no consumption of this customer",
         path="/v1/release",
     ),
     "a consumption id of a wrong type": said(

@@ -171,6 +171,29 @@ async def test_a_release_of_a_consumption_gives_back_what_that_took_and_no_more(
     assert await site.used("calls") == 1
 
 
+async def test_a_release_names_the_feature_that_the_consumption_took(site: Site) -> None:
+    counted = (await site.post("/v1/consume", {"customer": "acme", "feature": "calls"})).json()
+    await site.post("/v1/consume", {"customer": "acme", "feature": "sites"})
+    token = site.token("acme", "consume")
+    for feature, as_ in (("posts", "consume"), ("sites", "consume"), ("sites", token)):
+        asked = {"customer": "acme", "feature": feature, "consumptionId": counted["id"]}
+        refused = await site.post("/v1/release", asked, as_=as_)
+        assert (refused.status_code, refused.json()["detail"]) == (
+            400,
+            "consumptionId names a consumption of another feature",
+        )
+    assert [await site.used("calls"), await site.used("sites")] == [1, 1]
+
+
+async def test_a_release_may_bear_the_name_of_its_consumption(site: Site) -> None:
+    asked = {"customer": "acme", "feature": "calls", "units": 2, "idempotencyKey": "order-7"}
+    counted = (await site.post("/v1/consume", asked)).json()
+    give = {**asked, "consumptionId": counted["id"]}
+    answered = [(await site.post("/v1/release", give)).json()["replayed"] for _ in range(2)]
+    assert answered == [False, True]
+    assert await site.used("calls") == 0
+
+
 async def test_a_token_reads_and_uses_its_own_customer_only(site: Site) -> None:
     token = site.token("acme", "consume")
     own = await site.post("/v1/consume", {"feature": "calls"}, as_=token)
