@@ -46,9 +46,9 @@ async def prepare(database_url: str, redis_url: str, customers: int = CUSTOMERS)
                     for n in range(start, min(start + 100, customers))
                 )
             )
-        at_ms = int(clock.now().timestamp() * 1000)
         for start in range(0, customers, 100):
             # So that what is measured is not the first filling of the counters.
+            at_ms = int(clock.now().timestamp() * 1000)
             await asyncio.gather(
                 *(
                     built.gate.check(f"c{n}", FEATURE, 1, at_ms)

@@ -23,6 +23,7 @@ from api.metering.journal import entry_id, instant
 MOST_ROUNDS = 8
 """Each round brings one missing thing; more mean that something keeps taking it away."""
 RECORD_PAUSE_SECONDS = 1.0
+WORTH_A_ROUND_MS = 100
 
 
 class Publishing(Protocol):
@@ -76,10 +77,11 @@ class Judge:
             epoch = self._epoch(shard)
             reply = await self._admit(operation, at_ms)
             verdict = reply.verdict
-            if verdict is Verdict.CLOCKS_DIFFER and at_ms == asked_at:
+            if verdict is Verdict.CLOCKS_DIFFER:
                 # Perhaps only because what was unknown took its time to be brought.
-                at_ms += int((loop.time() - began) * 1000)
-                if at_ms != asked_at:
+                passed = asked_at + int((loop.time() - began) * 1000)
+                if passed - at_ms >= WORTH_A_ROUND_MS:
+                    at_ms = passed
                     continue
             if verdict is Verdict.NO_SNAPSHOT:
                 await self._publishing.publish_key(operation.customer, instant(at_ms))
