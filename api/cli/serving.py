@@ -30,6 +30,8 @@ from api.infra.settings import Settings
 from api.infra.telemetry import SHARED_METRICS
 from api.wiring import core
 
+_METRICS = "headroom-metrics-"
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -68,7 +70,7 @@ async def serve(asked: Serving) -> None:
 
 async def _serve(asked: Serving, catalog: Catalog | None, bound: socket.socket) -> None:
     async with AsyncExitStack() as stack:
-        metrics = stack.enter_context(_metrics(asked))
+        metrics = stack.enter_context(_metrics())
         children = _children(asked, bound, metrics)
         stack.push_async_callback(_stop, children)
         for child in children:
@@ -140,16 +142,14 @@ async def _stop(children: list[Child]) -> None:
 
 
 @contextmanager
-def _metrics(asked: Serving) -> Generator[Path]:
+def _metrics() -> Generator[Path]:
     """Give the processes a folder in which they put their figures together.
 
-    In the data folder, if there is one: what a killed run left there is cleared away here.
+    What a killed server left behind is cleared away by the next one.
     """
-    if asked.settings.database_url:
-        with tempfile.TemporaryDirectory(prefix="headroom-metrics-") as temporary:
-            yield Path(temporary)
-        return
-    folder = data_dir_of(asked.settings, asked.data_dir).expanduser() / "metrics"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
-    yield folder
+    for left in Path(tempfile.gettempdir()).glob(f"{_METRICS}*"):
+        pid = left.name.removeprefix(_METRICS).partition("-")[0]
+        if not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_METRICS}{os.getpid()}-") as folder:
+        yield Path(folder)
