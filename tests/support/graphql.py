@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import httpx
 
+from api.billing.inbox import Inbox
 from api.gates.access import Access
 from api.wiring import Core
 from api.wiring.credentials import access_of
@@ -14,6 +15,7 @@ from api.wiring.graphql import graphql_of
 from api.wiring.payments import inbox_of, stripe_of
 from tests.support.clock import FakeClock
 from tests.support.gate import opened
+from tests.support.stripe_events import SECRET
 
 Answer: TypeAlias = dict[str, Any]
 
@@ -88,6 +90,7 @@ class Api:
 
     core: Core
     access: Access
+    inbox: Inbox
     http: httpx.AsyncClient
     admin: str
     clock: FakeClock
@@ -139,12 +142,21 @@ async def served(
     """Serve ``/graphql`` with these customers, and an admin's key to speak to it."""
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(
-            opened(database_url, redis_url, clock, catalog, customers, **environment)
+            opened(
+                database_url,
+                redis_url,
+                clock,
+                catalog,
+                customers,
+                STRIPE_WEBHOOK_SECRET=SECRET,
+                **environment,
+            )
         )
         access = await access_of(core)
         stripe = await stack.enter_async_context(stripe_of(core.settings))
-        transport = httpx.ASGITransport(app=graphql_of(core, access, inbox_of(core, stripe)))
+        inbox = inbox_of(core, stripe)
+        transport = httpx.ASGITransport(app=graphql_of(core, access, inbox))
         async with httpx.AsyncClient(transport=transport, base_url="http://headroom") as http:
-            api = Api(core, access, http, "", clock)
+            api = Api(core, access, inbox, http, "", clock)
             api.admin = await api.key("admin")
             yield api
