@@ -36,7 +36,8 @@ from api.metering.counters import Operation, Reply, Verdict, figures
 MOST_ITEMS = 100
 LONGEST_KEY = 200
 REPLAY_HERE_MS = 600_000
-"""Longest time for which the counter store itself keeps an answer."""
+"""Longest time for which the counter store itself keeps a journaled feature's answer; after it the
+record is asked. It is not asked for a fast one, whose answer stays for all its period."""
 
 _GRANTED = 0
 
@@ -233,10 +234,10 @@ class Gate:
             return Operation(action, customer, f"~{self._prefix}{next(self._numbers):x}", ids)
         expect_key(key)
         record_ms = min(feature.replay_seconds for feature, _ in asked) * 1000
+        recorded = any(_journaled(feature) for feature, _ in asked)
+        here_ms = min(record_ms, REPLAY_HERE_MS) if recorded else record_ms
         contents = action.value[0] + ";".join(f"{i}:{units}" for i, units in ids)
-        return Operation(
-            action, customer, key, ids, contents, min(record_ms, REPLAY_HERE_MS), record_ms
-        )
+        return Operation(action, customer, key, ids, contents, here_ms, record_ms)
 
     def _consumed(
         self,
