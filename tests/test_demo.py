@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from api.cli.demo import zone_at_noon
-from tests.support.server import CATALOG, Server, folder, run, serving
+from tests.support.program import CATALOG, Server, folder, run, serving
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import (
+from tests.support.program import (
     CATALOG,
     READY,
     Server,

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from tests.support.server import CATALOG, Server, folder, run, serving
+from tests.support.program import CATALOG, Server, folder, run, serving
 
 _numbers = count(1)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import Server, run
+from tests.support.program import Server, run
 
 REFUSED, TYPED_WRONGLY = 1, 2
 

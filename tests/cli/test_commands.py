@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import CATALOG, Server, run
+from tests.support.program import CATALOG, Server, run
 
 
 def _used(server: Server, key: str, customer: str, feature: str = "tx_analyze") -> int:
