@@ -1,4 +1,4 @@
-"""Recurring tasks, each begun by one worker at a time, at its interval; see docs/adr/0007.
+"""Recurring tasks, each begun by one worker at a time, at its interval; see docs/adr/0012.
 
 A task whose worker dies is begun again an interval later, so each is safe to repeat.
 """

@@ -1,4 +1,4 @@
-"""The program as a user starts it: ``headroom …`` in processes of its own, to its end or serving."""
+"""The program as a user starts it: ``headroom …`` in processes of its own."""
 
 import json
 import os
