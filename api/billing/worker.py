@@ -47,8 +47,15 @@ class InboxWorker:
     """Handles the events of one provider; any number of processes may run one."""
 
     def __init__(
-        self, database: Database, provider: Provider, changes: Changes, revisions: Revisions
+        self,
+        database: Database,
+        provider: Provider,
+        changes: Changes,
+        revisions: Revisions,
+        *,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
+        self._poll_seconds = poll_seconds
         self._database = database
         self._provider = provider
         self._changes = changes
@@ -59,7 +66,7 @@ class InboxWorker:
     async def follow(self, now: Callable[[], datetime]) -> None:
         """Handle events as they come and retries as they fall due, until cancelled.
 
-        A stored event wakes it at once; a second later at most it looks by itself.
+        A stored event wakes it at once; after ``poll_seconds`` at most it looks by itself.
         Raises: Unavailable, where listening cannot begin.
         """
         told = asyncio.Event()
@@ -72,7 +79,7 @@ class InboxWorker:
                 except Unavailable as error:
                     log.warning("events could not be handled for now: %s", error)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
+                    async with asyncio.timeout(self._poll_seconds):
                         await told.wait()
 
     async def run_once(self, at: datetime) -> int:

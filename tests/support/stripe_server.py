@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from tests.support.stripe_events import Life
+from tests.support.stripe_events import Life, customer
 
 KEY = "sk_test_" + "b" * 24
 ITEMS_SHOWN = 10
@@ -60,8 +60,9 @@ class StripeServer:
         self.objects[obj["id"]] = copy.deepcopy(obj)
 
     def holds(self, life: Life) -> Self:
-        """Hold the subscription of this life, as it is now."""
+        """Hold the subscription of this life, as it is now, and its customer."""
         self.put(life.state)
+        self.objects.setdefault(life.customer, customer(life.customer))
         return self
 
     def reads_of(self, object_id: str) -> int:
