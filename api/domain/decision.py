@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from api.domain import codes
 from api.domain.catalog import Catalog, Feature, FeatureKind, Plan, PlanFeature, WindowKind
 
 
-@dataclass(frozen=True, slots=True)
-class WindowFigure:
+class WindowFigure(NamedTuple):
     """One window as the customer sees it. Instants are whole seconds since 1970.
 
     ``limit`` None is unlimited; ``resets_at_s`` None never resets.

@@ -10,6 +10,10 @@ from zlib import crc32
 
 SHARDS = 256
 
+_TAGS = tuple(f"{{{shard}}}" for shard in range(SHARDS))
+_MARKERS = tuple(f"{tag}e" for tag in _TAGS)
+_JOURNALS = tuple(f"{tag}j" for tag in _TAGS)
+
 
 def shard_of(customer_key: str) -> int:
     """Return the shard, 0 to 255, of the customer with this key; it never changes."""
@@ -18,24 +22,24 @@ def shard_of(customer_key: str) -> int:
 
 def marker(shard: int) -> str:
     """Return the key of the shard's epoch marker."""
-    return f"{{{shard}}}e"
+    return _MARKERS[shard]
 
 
 def journal(shard: int) -> str:
     """Return the key of the shard's journal, a stream."""
-    return f"{{{shard}}}j"
+    return _JOURNALS[shard]
 
 
 def snapshot(shard: int, customer_key: str) -> str:
     """Return the key of the customer's entitlement snapshot, a hash."""
-    return f"{{{shard}}}s:{customer_key}"
+    return f"{_TAGS[shard]}s:{customer_key}"
 
 
 def counters(shard: int, customer_key: str) -> str:
     """Return the key of the customer's counters, a hash."""
-    return f"{{{shard}}}c:{customer_key}"
+    return f"{_TAGS[shard]}c:{customer_key}"
 
 
 def answer(shard: int, customer_key: str, operation_key: str) -> str:
     """Return the key of the answer that was given to a named operation."""
-    return f"{{{shard}}}i:{customer_key}:{operation_key}"
+    return f"{_TAGS[shard]}i:{customer_key}:{operation_key}"

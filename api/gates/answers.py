@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Protocol
 
 from api.infra.packing import unpack
@@ -41,4 +40,4 @@ class RecordedAnswers:
         if row is None:
             return None
         reply = read_reply(unpack(row["answer"]))
-        return replace(reply, verdict=Verdict.REPLAYED, entry=row["fingerprint"])
+        return reply._replace(verdict=Verdict.REPLAYED, entry=row["fingerprint"])

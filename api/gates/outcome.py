@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from api.domain.decision import Decision, WindowFigure
 from api.domain.errors import InvalidInput
@@ -14,8 +15,7 @@ _LAST_MS = 1 << 47
 _MOST_ITEMS = 1 << 15
 
 
-@dataclass(frozen=True, slots=True)
-class Consumption:
+class Consumption(NamedTuple):
     """Units that were counted. ``windows`` are as they stood right after."""
 
     id: str
@@ -44,8 +44,7 @@ class ConsumeRequest:
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumptionId:
+class ConsumptionId(NamedTuple):
     """What a consumption's opaque id holds: when and as what it is recorded."""
 
     at_ms: int

@@ -146,19 +146,19 @@ class RedisDoor:
             raise NotSent("the counter store is not connected")
         return self._link.epochs[shard]
 
-    async def call(
+    def call(
         self, script: Script, shard: int, keys_: Sequence[str], args: Sequence[Arg]
-    ) -> Any:  # noqa: ANN401 - what a script answers with is known to its caller
+    ) -> Awaitable[Any]:
         """Run ``script`` on one shard; its marker and epoch go before ``keys_`` and ``args``.
 
         Cost: one place in the next batch. Raises: NotSent, OutcomeUnknown.
         """
         parts = (script.sha, len(keys_) + 1, keys.marker(shard), *keys_, *args)
-        return await self._submit(parts, shard, script)
+        return self._submit(parts, shard, script)
 
-    async def command(self, *parts: Arg) -> Any:  # noqa: ANN401 - as above
+    def command(self, *parts: Arg) -> Awaitable[Any]:
         """Run one plain command."""
-        return await self._submit(parts, -1, None)
+        return self._submit(parts, -1, None)
 
     async def renew_epoch(self, shard: int) -> int:
         """Agree with the record on the shard's epoch after a script saw another marker."""

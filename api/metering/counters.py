@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from api.domain import keys
 from api.domain.admission import Action
@@ -37,8 +36,7 @@ class Verdict(IntEnum):
     TOO_MANY = 11
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """One call on the counters. ``items`` are (feature id, units).
 
     ``fingerprint`` is empty where the caller did not name the operation; else the answer is kept
@@ -54,8 +52,7 @@ class Operation:
     record_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The judge's answer, as it came.
 
     ``rows`` hold per item the flat figures, or 0 where the feature is not granted; for
