@@ -240,6 +240,11 @@ def _door() -> Generator[None]:
         ):
             raise Unavailable("The connection to the record (PostgreSQL) was lost.") from error
         raise
+    except asyncpg.InternalClientError as error:
+        # A server that was killed said so, and its connection is not seen to be closed yet.
+        if "cannot switch to state" in str(error):
+            raise Unavailable("The connection to the record (PostgreSQL) was lost.") from error
+        raise
 
 
 async def _init(conn: "asyncpg.Connection[Record]") -> None:
