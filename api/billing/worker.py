@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from api.billing.claims import Claim, Claims, DueEvent, LockLost
-from api.billing.inbox import CHANNEL
 from api.billing.payers import Payers
 from api.billing.problems import CutShort, OtherVersion, Unapplicable, UnknownPayer
 from api.billing.provider import Hint, Provider, ProviderSubscription
@@ -36,7 +34,6 @@ _sql = Queries.load("billing")
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 16
-POLL_SECONDS = 1.0
 
 _handled = counter(
     "billing_webhook_handled", "Attempts to apply an event, by outcome.", ["type", "outcome"]
@@ -44,43 +41,21 @@ _handled = counter(
 
 
 class InboxWorker:
-    """Handles the events of one provider; any number of processes may run one."""
+    """Handles the events of one provider; any number of processes may run one.
+
+    Whoever runs it listens on ``inbox.CHANNEL`` to be woken by an event, and looks by itself every
+    second, as retries fall due and notices can be lost.
+    """
 
     def __init__(
-        self,
-        database: Database,
-        provider: Provider,
-        changes: Changes,
-        revisions: Revisions,
-        *,
-        poll_seconds: float = POLL_SECONDS,
+        self, database: Database, provider: Provider, changes: Changes, revisions: Revisions
     ) -> None:
-        self._poll_seconds = poll_seconds
         self._database = database
         self._provider = provider
         self._changes = changes
         self._revisions = revisions
         self._claims = Claims(database, provider.name)
         self._payers = Payers(provider.name)
-
-    async def follow(self, now: Callable[[], datetime]) -> None:
-        """Handle events as they come and retries as they fall due, until cancelled.
-
-        A stored event wakes it at once; after ``poll_seconds`` at most it looks by itself.
-        Raises: Unavailable, where listening cannot begin.
-        """
-        told = asyncio.Event()
-        async with self._database.listen(CHANNEL, lambda _: told.set()):
-            while True:
-                told.clear()
-                try:
-                    while await self.run_once(now()):
-                        pass
-                except Unavailable as error:
-                    log.warning("events could not be handled for now: %s", error)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._poll_seconds):
-                        await told.wait()
 
     async def run_once(self, at: datetime) -> int:
         """Handle a few events that are due; return how many. Raises: Unavailable.

@@ -9,7 +9,7 @@ from api.domain.errors import InvalidInput, NotFound
 from api.infra.telemetry import correlated
 from tests.support.billing import Desk
 from tests.support.stripe_events import Life, body_of, event, signed
-from tests.support.waiting import eventually, until
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -113,22 +113,6 @@ async def test_workers_are_told_of_a_new_event_and_not_of_a_repeat(
         await hearsay.deliver(named.became("active"))
         await until(lambda: len(told) == 3)
     assert told == [None, "", ""]
-
-
-async def test_a_working_worker_turns_an_event_into_rights_without_being_asked(
-    hearsay: Desk, named: Life
-) -> None:
-    following = asyncio.create_task(hearsay.worker.follow(hearsay.clock.now))
-    try:
-        await hearsay.deliver(named.created("active"))
-
-        async def active() -> bool:
-            return await hearsay.plan("acme") == "starter"
-
-        await eventually(active)
-    finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
 
 
 async def test_parked_events_are_replayed_by_name_or_all_together(hearsay: Desk) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from api.billing.signature_failures import SignatureFailures
 from api.billing.stripe_door import StripeDoor
 from api.billing.worker import InboxWorker
 from api.wiring.graphql import graphql_of
+from api.worker.work import Worker
 from tests.support.clock import FakeClock
 from tests.support.scene import BOOKKEEPER, Scene
 from tests.support.site import client_of, site_on
@@ -50,7 +51,6 @@ class Paying(Scene):
 
     inbox: Inbox
     worker: InboxWorker
-    door: StripeDoor
     stripe: StripeServer
 
     async def deliver(
@@ -96,21 +96,15 @@ class Paying(Scene):
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
-        """Let the worker follow by itself, woken by events alone: it never looks unasked."""
-        worker = InboxWorker(
-            self.core.database,
-            self.door,
-            self.core.changes,
-            self.core.revisions,
-            poll_seconds=3600,
-        )
-        following = asyncio.create_task(worker.follow(self.clock.now))
+        """Let the worker of a server work beside it."""
+        began, stop = asyncio.Event(), asyncio.Event()
+        working = asyncio.create_task(Worker(self.core, self.worker).run(began.set, stop))
         try:
+            await began.wait()
             yield
         finally:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+            stop.set()
+            await working
 
 
 @asynccontextmanager
@@ -138,4 +132,4 @@ async def paying(
         worker = InboxWorker(core.database, door, core.changes, core.revisions)
         site = closed.rebuilt(inbox=inbox, graphql=graphql_of(core, closed.parts.access, inbox))
         async with client_of(site.app) as client:
-            yield Paying(core, clock, site, client, inbox, worker, door, stripe)
+            yield Paying(core, clock, site, client, inbox, worker, stripe)
