@@ -9,7 +9,8 @@ from api.catalog.customers import CustomerInput
 from api.domain import keys
 from api.domain.errors import Unavailable
 from api.gates.outcome import ConsumeRequest, Consumption, Denied
-from api.wiring import Core
+from api.metering.journal import entry_id
+from api.wiring import Core, core
 from tests.conftest import EnginesFactory
 from tests.support.clock import FakeClock
 from tests.support.flaky import flaky_way
@@ -303,3 +304,18 @@ async def test_the_shards_epoch_is_raised_once_however_many_notice(
     await built.gate.consume("acme", "calls", 1, None, at)
     assert built.door.epoch(SHARD) == before + 1
     assert await used(built, "calls", at) == 2
+
+
+async def test_an_entry_that_another_process_recorded_and_cut_is_reached(
+    built: Core, database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    at = ms(clock.now())
+    await built.gate.consume("acme", "calls", 1, None, at)
+    async with core(built.settings, clock, database_url, redis_url) as worker:
+        await worker.door.command("PING")
+        await worker.drainer.drain([SHARD])
+        await built.drainer.drain([SHARD])
+        entry = entry_id(await built.door.command("XADD", keys.journal(SHARD), "*", "b", "x"))
+        await worker.drainer.drain([SHARD])
+        async with asyncio.timeout(10):
+            await built.drainer.reach(SHARD, built.door.epoch(SHARD), entry)
