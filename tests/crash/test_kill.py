@@ -125,7 +125,11 @@ async def embedded(folder: Path, *more: str) -> AsyncGenerator[Installation]:
     data = folder / "data"
     async with server(
         folder / "log",
-        *("--data-dir", data, "--catalog", catalog, *more),
+        "--data-dir",
+        data,
+        "--catalog",
+        catalog,
+        *more,
         HEADROOM_JOURNAL_MAX_ENTRIES=str(BOUND),
     ) as served:
         engines = find_running(data)
@@ -213,7 +217,8 @@ async def test_a_store_that_comes_back_from_an_older_file_is_not_believed_under_
     catalog.write_text(CATALOG)
     async with server(
         folder / "log",
-        *("--catalog", catalog),
+        "--catalog",
+        catalog,
         DATABASE_URL=engines.database_url,
         REDIS_URL=engines.redis_url,
         HEADROOM_JOURNAL_MAX_ENTRIES=str(BOUND),

@@ -68,7 +68,8 @@ class Life:
     """A customer's course; a line is ``instant | what happens``, instants in UTC.
 
     ``5 -> 5`` asks for 5 units and leaves 5 used; ``5 -> no`` is refused; ``-> 5`` only looks.
-    ``plan pro 2026-01-31 10:00`` subscribes with that anchor; ``zone Asia/Tokyo`` moves.
+    ``plan pro 2026-01-31 10:00`` subscribes with that anchor; ``zone Asia/Tokyo`` moves; ``lose``
+    empties the counter store, so that the record alone says what was used.
     """
 
     name: str
@@ -232,6 +233,19 @@ LIVES = (
         """,
     ),
     Life(
+        "nor by moving the clock while the counter store forgets",
+        "daily",
+        """
+        2026-03-10 14:30:00 | 10 -> 10
+        2026-03-10 14:31:00 | zone Asia/Tokyo
+        2026-03-10 15:00:00 | lose
+        2026-03-10 15:00:00 | 1  -> no
+        2026-03-11 14:59:59 | lose
+        2026-03-11 14:59:59 | 1  -> no
+        2026-03-11 15:00:00 | 10 -> 10
+        """,
+    ),
+    Life(
         "nobody gets a fresh day by moving the anchor",
         "anchored",
         """
@@ -270,7 +284,7 @@ async def test_windows_turn_by_themselves(
         )
         for line in lines:
             await live(core, clock, life.feature, line)
-        # Nothing was drained on the way, so the record has it all now; and nothing disagrees.
+        # In the end both stores say the same, and the record alone is enough.
         await core.drainer.drain(range(256))
         snapshot = await core.holders.snapshot("acme", clock.now())
         assert await core.drift.compare("acme", snapshot, clock.now()) == ()
@@ -294,6 +308,10 @@ async def live(core: Core, clock: FakeClock, feature: str, line: str) -> None:
             return
         case ["zone", zone]:
             await core.changes.upsert_customer(CustomerInput("acme", timezone=zone), at, "test")
+            return
+        case ["lose"]:
+            await core.drainer.drain(range(256))
+            await core.door.command("FLUSHALL")
             return
     if read["units"] is None:
         assert await used(core, feature, at) == [int(read["answer"])], line
