@@ -13,6 +13,7 @@ _numbers = count(1)
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     with folder() as data_dir, serving(data_dir, "--catalog", str(CATALOG)) as started:
+        assert run("customers", "create", "x", data_dir=data_dir).status == 0
         yield started
 
 

@@ -1,6 +1,7 @@
 """The program as a user starts it: ``headroom …`` in processes of its own."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -8,13 +9,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from io import StringIO
 from pathlib import Path
 from shutil import rmtree
 from typing import IO, Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
+
+from api.cli import main
 
 HEADROOM = Path(sys.executable).with_name("headroom")
 CATALOG = Path("examples/bookkeeper.toml").absolute()
@@ -91,6 +96,29 @@ def run(*arguments: str | Path, data_dir: Path | None = None, **settings: str) -
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def run_here(*arguments: str | Path, data_dir: Path, **settings: str) -> Ran:
+    """Run one command inside this process: for many of them, as loading takes longest."""
+    settings["HEADROOM_DATA_DIR"] = str(data_dir)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    out, err = StringIO(), StringIO()
+    try:
+        with (
+            patch.dict(os.environ, _environment(**settings), clear=True),
+            patch.object(sys, "argv", ["headroom", *map(str, arguments)]),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            main()
+        status = 0
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 0
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    return Ran(status, out.getvalue(), err.getvalue())
 
 
 @contextmanager
