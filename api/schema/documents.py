@@ -131,7 +131,7 @@ class Documents:
         if count > NEW_PER_MINUTE:
             raise RateLimited(
                 "Too many documents that were never seen; send values as variables.",
-                retry_after_seconds=(_MINUTE_MS - at_ms % _MINUTE_MS) // 1000 + 1,
+                retry_after_seconds=-(-(_MINUTE_MS - at_ms % _MINUTE_MS) // 1000),
             )
 
 

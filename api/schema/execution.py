@@ -6,7 +6,7 @@ Whatever stands in front of it (a compiled operation, say) must give the same an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import Any
 
@@ -21,7 +21,7 @@ from graphql import (
     get_operation_ast,
 )
 
-from api.domain.errors import HeadroomError, InvalidInput
+from api.domain.errors import HeadroomError, InvalidInput, RateLimited
 from api.schema.context import Context
 from api.schema.document_limits import DocumentLimits
 from api.schema.documents import Documents
@@ -53,6 +53,7 @@ class Answer:
 
     body: bytes
     status: int
+    retry_after_seconds: int | None = None
 
 
 class Executor:
@@ -104,7 +105,9 @@ class Executor:
 
 def refuse(error: HeadroomError) -> Answer:
     """Return the answer to a request that cannot be executed."""
-    return _refusal([request_entry(error)], error.status)
+    wait = error.retry_after_seconds if isinstance(error, RateLimited) else None
+    answer = _refusal([request_entry(error)], error.status)
+    return replace(answer, retry_after_seconds=wait)
 
 
 def _answer(result: ExecutionResult) -> Answer:

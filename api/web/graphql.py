@@ -11,7 +11,7 @@ from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
-from api.domain.errors import HeadroomError, RateLimited, Unauthenticated
+from api.domain.errors import HeadroomError, Unauthenticated
 from api.gates.principal import Principal
 from api.infra.clock import Clock
 from api.schema.context import Context
@@ -75,21 +75,24 @@ class GraphQLApp:
             await answer(send, _OK, PAGE_LINES, PAGE)
             return
         kind = answer_type(accept)
-        lines: HeaderLines = []
+        malformed = False
         try:
             _expect_method(scope)
             if kind is None:
                 raise NotAcceptable("Accept application/graphql-response+json or application/json.")
             given = await self._answer(scope, receive, since)
-            status = given.status
-            if status == _BAD_REQUEST and kind == PLAIN_JSON:
-                status = _OK  # behind this older type nobody could tell us from a proxy
-            elif status == _METHOD_NOT_ALLOWED:
+            lines: HeaderLines = []
+            if given.status == _METHOD_NOT_ALLOWED:
                 lines.append((b"allow", b"POST"))
         except HeadroomError as error:
             given = refuse(error)
-            status = given.status
+            malformed = True
             lines = _lines_of(error)
+        status = given.status
+        if status == _BAD_REQUEST and kind == PLAIN_JSON and not malformed:
+            status = _OK  # behind this older type nobody could tell us from a proxy
+        if given.retry_after_seconds is not None:
+            lines.append((b"retry-after", str(given.retry_after_seconds).encode()))
         lines += _answer_lines(kind or PLAIN_JSON, len(given.body))
         await answer(send, status, lines, given.body)
 
@@ -137,8 +140,6 @@ def _lines_of(error: HeadroomError) -> HeaderLines:
         return [(b"allow", error.allowed.encode())]
     if isinstance(error, Unauthenticated):
         return [(b"www-authenticate", b'Bearer realm="headroom"')]
-    if isinstance(error, RateLimited):
-        return [(b"retry-after", str(error.retry_after_seconds).encode())]
     return []
 
 
