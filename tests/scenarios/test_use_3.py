@@ -173,6 +173,18 @@ LIVES = (
         zone="America/Santiago",
     ),
     Life(
+        "a day that a zone left out has no window",
+        "daily",
+        """
+        2011-12-29 12:00:00 | 10 -> 10
+        2011-12-30 09:59:59 | 1  -> no
+        2011-12-30 10:00:00 | 10 -> 10
+        2011-12-31 09:59:59 | 1  -> no
+        2011-12-31 10:00:00 | 1  -> 1
+        """,
+        zone="Pacific/Apia",
+    ),
+    Life(
         "a month of another zone turns when its people turn the page",
         "monthly",
         """
