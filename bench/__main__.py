@@ -3,12 +3,12 @@
 import argparse
 import asyncio
 
-from bench import drain, requests, storage
+from bench import drain, requests, storage, webhooks
 
 
 def tell(line: str) -> None:
     """Print one line at once."""
-    print(line, flush=True)  # noqa: T201 - this is what a benchmark is for
+    print(line, flush=True)
 
 
 async def main() -> None:
@@ -19,7 +19,7 @@ async def main() -> None:
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--customers", type=int, default=100_000)
     given = parser.parse_args()
-    parser_default = ["requests", "storage", "drain"]
+    parser_default = ["requests", "storage", "drain", "webhooks"]
     asked = given.what or parser_default
     tell(requests.machine())
     if "requests" in asked:
@@ -28,6 +28,8 @@ async def main() -> None:
         await storage.run(given.customers, tell)
     if "drain" in asked:
         await drain.run(tell)
+    if "webhooks" in asked:
+        await webhooks.run(tell)
 
 
 asyncio.run(main())

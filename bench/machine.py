@@ -100,7 +100,7 @@ async def _drain(stream: asyncio.StreamReader) -> None:
         pass
 
 
-async def load(  # noqa: PLR0913 - one loading, each part named
+async def load(
     url: str,
     template: str,
     *,

@@ -47,9 +47,7 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def rivals(
-    engines: ThrowawayEngines, *, stock: bool = True
-) -> AsyncGenerator[list[Rival]]:
+async def rivals(engines: ThrowawayEngines, *, stock: bool = True) -> AsyncGenerator[list[Rival]]:
     """Start every server on the same engines, all on the server core."""
     environment = {
         "DATABASE_URL": engines.database_url,
@@ -83,7 +81,12 @@ async def rivals(
         document = {"query": GRAPHQL, "variables": {"i": plain}}
         base = f"http://127.0.0.1:{port}"
         found = [
-            Rival("B hand-written", f"http://127.0.0.1:{by_hand}/consume", by_hand_pid, json.dumps(plain)),
+            Rival(
+                "B hand-written",
+                f"http://127.0.0.1:{by_hand}/consume",
+                by_hand_pid,
+                json.dumps(plain),
+            ),
             Rival("/v1/consume", f"{base}/v1/consume", own, json.dumps(plain), bearer),
             Rival("GraphQL consume", f"{base}/graphql", own, json.dumps(document), bearer),
         ]
@@ -141,5 +144,5 @@ def report(measured: dict[str, list[Round]], tell: Callable[[str], None]) -> Non
 
 def machine() -> str:
     """Say on what this was measured."""
-    kernel = subprocess.run(["uname", "-sr"], capture_output=True, text=True, check=True)  # noqa: S603, S607 - a fixed command
+    kernel = subprocess.run(["uname", "-sr"], capture_output=True, text=True, check=True)  # noqa: S607 - a fixed command
     return f"{os.cpu_count()} cores, {kernel.stdout.strip()}, Python {sys.version.split()[0]}"

@@ -66,9 +66,7 @@ async def _weigh(
     await built.drainer.drain(range(keys.SHARDS))
     for name, counted in (("counters", FEATURES * 2), ("snapshot", 1)):
         of = keys.counters if name == "counters" else keys.snapshot
-        dumps = [
-            await door.command("DUMP", of(keys.shard_of(key), key)) for key in sample
-        ]
+        dumps = [await door.command("DUMP", of(keys.shard_of(key), key)) for key in sample]
         before = await _memory(built)
         for start in range(0, customers, 500):
             await asyncio.gather(
@@ -84,7 +82,9 @@ async def _weigh(
             )
         grown = (await _memory(built) - before) / customers
         unit = "bytes a counter" if counted > 1 else "bytes a snapshot"
-        tell(f"{customers} customers: {name} {grown:.0f} bytes a customer, {grown / counted:.1f} {unit}")
+        tell(
+            f"{customers} customers: {name} {grown:.0f} bytes a customer, {grown / counted:.1f} {unit}"
+        )
 
 
 async def _memory(built: Core) -> int:

@@ -252,10 +252,17 @@ def _message(
 ) -> str:
     if code == codes.PAYMENT_REQUIRED:
         return f"Paid access to {feature.name} was withdrawn until a payment succeeds."
-    span = "" if worst.resets_at_s is None else f" this {worst.window.value.replace('_', ' ')}"
-    text = f"{worst.used} of {worst.limit} {feature.unit or 'units'} of {feature.name} used{span}"
+    text = f"{feature.name}: {worst.used} of {worst.limit} used{_span(worst)}"
     text += f"; {units} more would exceed it"
     return f"{text}; {_offer(helping)}." if helping else f"{text}."
+
+
+def _span(figure: WindowFigure) -> str:
+    if figure.resets_at_s is None:
+        return ""
+    if figure.window is WindowKind.DAY:
+        return " today"
+    return f" this {figure.window.value.replace('_', ' ')}"
 
 
 def _offer(helping: tuple[str, ...]) -> str:

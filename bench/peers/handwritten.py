@@ -15,6 +15,7 @@ LIMIT = 10**12
 
 
 async def consume(request: Request) -> JSONResponse:
+    """Judge and count one call."""
     body = await request.json()
     customer, feature = body["customer"], body["feature"]
     keys = [f"{{{customer}}}:{feature}:day", f"{{{customer}}}:{feature}:month"]

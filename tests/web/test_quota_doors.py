@@ -61,7 +61,7 @@ async def test_a_full_day_is_a_true_429_that_says_everything(site: Site) -> None
     ]
     detail = said.pop("detail")
     assert said.pop("message") == detail
-    assert "5 of 5 call of Calls used this day" in detail
+    assert "Calls: 5 of 5 used today" in detail
     assert said == {
         "type": "/docs/errors/FREE_CAP_EXCEEDED.md",
         "title": "Free cap exceeded",
