@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from api.billing.inbox import Inbox
-from api.catalog.rebuild import Rebuild
 from api.gates.access import Access
-from api.gates.explain import Explain
-from api.gates.minting import Minting
 from api.schema.build import build_schema
 from api.schema.document_limits import DocumentLimits
 from api.schema.execution import Executor
@@ -14,11 +11,19 @@ from api.schema.services import Services
 from api.web.graphql import GraphQLApp
 from api.web.protection import Protection
 from api.wiring.foundation import Core
+from api.wiring.operating import explain_of, minting_of, rebuild_of
 
 
-def graphql_of(core: Core, access: Access, inbox: Inbox) -> GraphQLApp:
-    """Build what answers at ``/graphql``; its instants come from the core's clock."""
+def graphql_of(
+    core: Core, access: Access, inbox: Inbox, protection: Protection | None = None
+) -> GraphQLApp:
+    """Build what answers at ``/graphql``; its instants come from the core's clock.
+
+    Give the ``protection`` of the other doors, so that a credential's requests are counted together.
+    """
     settings = core.settings
+    if protection is None:
+        protection = Protection(settings.rate_limit_per_second, settings.rate_limit_burst)
     services = Services(
         database=core.database,
         revisions=core.revisions,
@@ -29,9 +34,9 @@ def graphql_of(core: Core, access: Access, inbox: Inbox) -> GraphQLApp:
         repair=core.repair,
         usage=core.usage,
         access=access,
-        minting=Minting(core.database, core.customers, access.tokens),
-        explain=Explain(core.database, core.customers, core.revisions, core.gate),
-        rebuild=Rebuild(core.database, core.customers, core.changes, core.publisher),
+        minting=minting_of(core, access),
+        explain=explain_of(core),
+        rebuild=rebuild_of(core),
         inbox=inbox,
         max_page_size=settings.max_page_size,
         max_batch=settings.max_batch,
@@ -43,12 +48,11 @@ def graphql_of(core: Core, access: Access, inbox: Inbox) -> GraphQLApp:
         aliases=settings.max_document_aliases,
         directives=settings.max_document_directives,
     )
-    executor = Executor(build_schema(), limits, open_schema=settings.development)
     return GraphQLApp(
-        executor,
+        Executor(build_schema(), limits, open_schema=settings.development),
         services,
         core.clock,
-        Protection(settings.rate_limit_per_second, settings.rate_limit_burst),
+        protection,
         development=settings.development,
         max_body_bytes=settings.max_body_bytes,
     )
