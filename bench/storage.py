@@ -83,7 +83,8 @@ async def _weigh(
         grown = (await _memory(built) - before) / customers
         unit = "bytes a counter" if counted > 1 else "bytes a snapshot"
         tell(
-            f"{customers} customers: {name} {grown:.0f} bytes a customer, {grown / counted:.1f} {unit}"
+            f"{customers} customers: {name} {grown:.0f} bytes a customer, "
+            f"{grown / counted:.1f} {unit}"
         )
 
 
