@@ -19,7 +19,7 @@ def graphql_of(
 ) -> GraphQLApp:
     """Build what answers at ``/graphql``; its instants come from the core's clock.
 
-    Give the ``protection`` of the other doors, so that a credential's requests are counted together.
+    Give the ``protection`` of the other doors, so that requests are counted together.
     """
     settings = core.settings
     if protection is None:
