@@ -18,7 +18,7 @@ from api.wiring import Core
 from api.worker.sweep import DriftSweep
 from tests.support.clock import FakeClock
 from tests.support.gate import ms, opened
-from tests.support.scene import BOOKKEEPER, recorded, subscribe, used
+from tests.support.scene import BOOKKEEPER, recorded, scene, subscribe, used
 
 PLACE = keys.counters(keys.shard_of("acme"), "acme")
 
@@ -124,3 +124,46 @@ async def test_an_operator_gives_the_customer_its_month_back(core: Core, clock: 
     assert await used(core, "tx_post", clock.now()) == [300]
     act, *_ = await audit.list_(core.database, customer_id=await core.holders.number("acme"))
     assert (act.actor, act.action, act.reason) == ("ada", "usage.reset", "an import ran twice")
+
+
+EXPLAIN = """
+{
+  usageExplain(customer: "acme", feature: "tx_post") {
+    features { feature counters { window { used limit } counted recorded drifted } }
+  }
+}
+"""
+RESET = """
+mutation {
+  resetUsage(customer: "acme", feature: "tx_post", window: MONTH, reason: "an import ran twice") {
+    units after { feature windows { used } }
+  }
+}
+"""
+
+
+async def test_both_are_asked_for_in_graphql_as_well(
+    database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    async with scene(database_url, redis_url, clock) as books:
+        await subscribe(books.core, "acme", "starter", clock.now())
+        await books.consume("tx_post", 300)
+        assert (await books.consume("tx_post")).status_code == 402
+        said = (await books.ask(EXPLAIN))["usageExplain"]
+        assert said["features"] == [
+            {
+                "feature": "tx_post",
+                "counters": [
+                    {
+                        "window": {"used": 300, "limit": 300},
+                        "counted": 300,
+                        "recorded": 300,
+                        "drifted": False,
+                    }
+                ],
+            }
+        ]
+        reset = (await books.ask(RESET))["resetUsage"]
+        assert reset["units"] == 300
+        assert reset["after"] == [{"feature": "tx_post", "windows": [{"used": 0}]}]
+        assert (await books.consume("tx_post")).status_code == 200
