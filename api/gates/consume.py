@@ -36,8 +36,7 @@ from api.metering.counters import Operation, Reply, Verdict, figures
 MOST_ITEMS = 100
 LONGEST_KEY = 200
 REPLAY_HERE_MS = 600_000
-"""Longest time for which the counter store itself keeps a journaled feature's answer; after it the
-record is asked. It is not asked for a fast one, whose answer stays for all its period."""
+"""Longest time for which the counter store keeps an answer that the record can be asked for."""
 
 _GRANTED = 0
 

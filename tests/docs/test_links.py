@@ -69,6 +69,13 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in _anchors(target), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_file_of_the_repository_that_is_named_exists(page: Path) -> None:
+    for code in _code(page.read_text(encoding="utf-8")):
+        for path in re.findall(r"\b(?:tests|sql|docs|examples|scripts)/[\w./-]*\w", code):
+            assert (ROOT / path).exists() or not Path(path).suffix, path
+
+
 def test_every_page_of_the_documentation_can_be_found_from_its_index() -> None:
     index = ROOT / "docs" / "README.md"
     found, waiting = {index}, [index]
