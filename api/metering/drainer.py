@@ -52,6 +52,20 @@ class Drainer:
             if self._door.epoch(shard) != epoch:
                 raise Unavailable("the counter store was replaced; ask again")
             await self._joined(shard)
+            if self._reached.get((shard, epoch), ORIGIN) < until:
+                await self._expect_entry(shard, epoch, until)
+
+    async def _expect_entry(self, shard: int, epoch: int, until: EntryId) -> None:
+        """Refuse to wait for an entry that neither the journal nor the record has.
+
+        A journal that lost it is not to be believed in anything else: its epoch ends.
+        """
+        entry = render(until)
+        if await self._door.command("XRANGE", keys.journal(shard), entry, entry):
+            return
+        await self._look_up({shard: epoch})
+        if self._reached[shard, epoch] < until and self._door.epoch(shard) == epoch:
+            await self._door.renew_epoch(shard)
 
     async def drain(self, shards: Iterable[int]) -> int:
         """Drain what the journals of ``shards`` hold now, at most one pass; return operations.

@@ -159,6 +159,18 @@ async def test_a_batch_that_a_drainer_holds_while_the_store_is_flushed_is_not_re
     assert await used(built, "calls", at) == await recorded(built, "calls")
 
 
+async def test_nobody_waits_for_an_entry_that_a_flush_took(built: Core, clock: FakeClock) -> None:
+    at = ms(clock.now())
+    await built.gate.consume("acme", "calls", 9, None, at)
+    epoch = built.door.epoch(SHARD)
+    ((entry, _),) = await built.door.command("XREVRANGE", keys.journal(SHARD), "+", "-", "COUNT", 1)
+    await built.door.command("FLUSHALL")
+    async with asyncio.timeout(20):
+        with pytest.raises(Unavailable, match="was replaced"):
+            await built.drainer.reach(SHARD, epoch, entry_id(entry))
+    assert built.door.epoch(SHARD) == epoch + 1
+
+
 async def test_a_journal_read_twice_counts_once(built: Core, clock: FakeClock) -> None:
     at = ms(clock.now())
     await built.gate.consume("acme", "calls", 9, None, at)
