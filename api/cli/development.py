@@ -109,8 +109,7 @@ Try, in another terminal:
   # What is left, in GraphQL.
   curl {base}/graphql -H 'Authorization: Bearer {admin}' {send} -d '{query}'
 
-  # GraphiQL in a browser: {base}/graphql
-  #   with the header {{"Authorization": "Bearer {admin}"}}
+  # GraphiQL in a browser, with an admin key filled in: {base}/graphql#key={admin}
 
   # One customer's life, from the first refusal to a cancelled subscription.
   {_command()} demo{folder}
