@@ -24,13 +24,13 @@ def test_a_customers_life_is_as_promised(server: Server) -> None:
         "429 FREE_CAP_EXCEEDED",
         "402 FEATURE_NOT_IN_PLAN",
         "POST /webhooks/stripe checkout.session.completed",
-        "plan starter",
+        "\n   plan starter, ",
         "402 MONTHLY_CAP_EXCEEDED",
         "unlocked by pro, firm",
-        "plan pro",
+        "\n   plan pro, ",
         "200 MONTH 301 of 3000",
         "POST /webhooks/stripe customer.subscription.deleted",
-        "plan free",
+        "\n   plan free, ",
         "Everything was as promised.",
     ]
     places = [ran.out.index(text) for text in told]
