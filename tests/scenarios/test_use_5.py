@@ -101,6 +101,16 @@ async def test_only_undrained_units_of_fast_features_are_forgotten_up_to_the_bou
         assert admitted["fast"] - 100 == undrained <= core.settings.journal_max_entries
 
 
+async def test_what_was_acknowledged_as_journaled_survives_though_nobody_drained(
+    database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    async with opened(database_url, redis_url, clock, CATALOG) as core:
+        for feature in ("sure", "seats"):
+            await core.gate.consume("acme", feature, 60, None, ms(clock.now()))
+            await core.door.command("FLUSHALL")
+            assert await used(core, feature, clock.now()) == [60]
+
+
 async def test_the_bound_is_enforced_while_nobody_drains(
     engines_factory: EnginesFactory, clock: FakeClock
 ) -> None:
