@@ -18,10 +18,11 @@ from api.domain import keys
 from api.domain.entitlements import entitle
 from api.domain.errors import Unavailable
 from api.domain.snapshot import Snapshot, build
+from api.infra.lua import Script
 from api.infra.packing import pack, unpack
 from api.infra.postgres import Database
 from api.infra.queries import Queries
-from api.infra.redis import RedisDoor, Script
+from api.infra.redis import RedisDoor
 
 _sql = Queries.load("customers")
 _PUBLISH = Script.load(__file__, "publish")

@@ -20,7 +20,7 @@ from api.domain.catalog import (
     Feature,
     FeatureKind,
 )
-from api.domain.decision import Decision, Holding, WindowFigure, allow, deny
+from api.domain.decision import Decision, WindowFigure, allow
 from api.domain.errors import (
     HeadroomError,
     IdempotencyConflict,
@@ -28,17 +28,16 @@ from api.domain.errors import (
     Unavailable,
     UnknownFeature,
 )
+from api.gates.denials import explain
 from api.gates.judge import CountersLost, Judge
 from api.gates.outage import Outage
 from api.gates.outcome import ConsumeRequest, Consumption, ConsumptionId, Denied
-from api.metering.counters import Operation, Reply, Verdict, figures
+from api.metering.counters import NOT_GRANTED, Operation, Reply, Verdict, figures
 
 MOST_ITEMS = 100
 LONGEST_KEY = 200
 REPLAY_HERE_MS = 600_000
 """Longest time for which the counter store keeps an answer that the record can be asked for."""
-
-_GRANTED = 0
 
 
 class Selling(Protocol):
@@ -131,7 +130,7 @@ class Gate:
         except CountersLost:
             return await self._outage.check(customer, known, units, at)
         if reply.verdict is Verdict.DENIED:
-            return self._denials(customer, ((known, units),), reply, at)[0]
+            return self._denied(customer, ((known, units),), reply, at)[0]
         return allow(customer, feature, units, figures(reply.rows[0]))
 
     async def release(
@@ -167,7 +166,7 @@ class Gate:
             operation = Operation(Action.CHECK, customer, "", items)
             reply = await self._judge.ask(operation, at, journaled=False)
             for feature, row in zip(batch, reply.rows, strict=True):
-                found[feature] = None if row == _GRANTED else figures(row)
+                found[feature] = None if row == NOT_GRANTED else figures(row)
         return found
 
     async def feature(self, key: str) -> Feature:
@@ -220,7 +219,7 @@ class Gate:
         if reply.verdict is Verdict.CONFLICT:
             raise _conflict(key or "")
         if reply.verdict is Verdict.DENIED:
-            return Denied(self._denials(customer, tuple(asked), reply, at))
+            return Denied(self._denied(customer, asked, reply, at))
         return self._consumed(
             customer, asked, reply, operation, replayed=reply.verdict is Verdict.REPLAYED
         )
@@ -259,32 +258,10 @@ class Gate:
             for place, ((feature, units), row) in enumerate(zip(asked, reply.rows, strict=True))
         )
 
-    def _denials(
+    def _denied(
         self, customer: str, asked: Sequence[tuple[Feature, int]], reply: Reply, at: int
     ) -> tuple[Decision, ...]:
-        """Explain every item that was refused, the one to report first."""
-        holding = reply.holding or Holding("", "", ())
-        totals: dict[str, int] = {}
-        for feature, units in asked:
-            totals[feature.key] = totals.get(feature.key, 0) + units
-        found: dict[str, Decision] = {}
-        for (feature, _), row in zip(asked, reply.rows, strict=True):
-            if feature.key in found:
-                continue
-            units = totals[feature.key]
-            windows = None if row == _GRANTED else figures(row)
-            if windows is not None and not any(_over(w, units) for w in windows):
-                continue
-            found[feature.key] = deny(
-                self._revisions.newest.catalog,
-                holding,
-                customer,
-                feature,
-                units,
-                windows,
-                at_s=at // 1000,
-            )
-        return tuple(sorted(found.values(), key=_precedence))
+        return explain(self._revisions.newest.catalog, customer, asked, reply, at_s=at // 1000)
 
     async def _feature(self, key: str) -> Feature:
         feature = self._revisions.newest.catalog.features.get(key)
@@ -326,24 +303,6 @@ def _conflict(key: str) -> IdempotencyConflict:
     return IdempotencyConflict(
         f"idempotencyKey {key!r} was used for an operation with other contents"
     )
-
-
-def _over(figure: WindowFigure, units: int) -> bool:
-    if figure.limit is None or figure.shadow:
-        return False
-    return figure.used + figure.held + units > figure.limit
-
-
-def _precedence(decision: Decision) -> tuple[int, bool, int]:
-    """Order denials: feature, payment, allocation, caps; of caps the one that resets last first."""
-    if decision.window is None:
-        return (1 if decision.code == "PAYMENT_REQUIRED" else 0, False, 0)
-    if decision.code == "PAYMENT_REQUIRED":
-        return (1, False, 0)
-    if decision.code == "ALLOCATION_EXCEEDED":
-        return (2, False, 0)
-    resets = decision.window.resets_at_s
-    return (3, resets is not None, -(resets or 0))
 
 
 def _batches(features: Sequence[str]) -> list[Sequence[str]]:

@@ -20,8 +20,6 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha1
-from pathlib import Path
 from typing import Any
 
 from hiredis import pack_command
@@ -32,6 +30,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from api.domain import keys
 from api.domain.errors import Unavailable
+from api.infra.lua import Script
 
 log = logging.getLogger(__name__)
 
@@ -58,21 +57,6 @@ class OutcomeUnknown(Unavailable):
 
 class ScriptFailed(Exception):
     """The server refused a script: a defect in it, or a server that is set up wrongly."""
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Lua script, known to the server by the digest of its text."""
-
-    name: str
-    text: str
-    sha: str
-
-    @classmethod
-    def load(cls, beside: str, name: str) -> Script:
-        """Read ``name.lua`` from the folder of the module file ``beside``."""
-        text = (Path(beside).parent / f"{name}.lua").read_text(encoding="utf-8")
-        return cls(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 @dataclass(slots=True)

@@ -10,13 +10,16 @@ from api.domain import keys
 from api.domain.admission import Action
 from api.domain.catalog import WindowKind
 from api.domain.decision import Holding, WindowFigure
+from api.infra.lua import Script
 from api.infra.packing import unpack
-from api.infra.redis import RedisDoor, Script
+from api.infra.redis import RedisDoor
 
 ADMIT = Script.load(__file__, "admit")
 
 _ACTIONS = {Action.CONSUME: "c", Action.CHECK: "k", Action.RELEASE: "r", Action.STATE: "s"}
 _FIGURE = 8
+NOT_GRANTED = 0
+"""Stands in a reply's rows for an item that the customer is not granted."""
 _HOLDING = 5
 
 

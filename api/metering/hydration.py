@@ -16,10 +16,11 @@ from itertools import pairwise
 
 from api.domain import keys
 from api.domain.snapshot import Snapshot
+from api.infra.lua import Script
 from api.infra.packing import pack, unpack
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
-from api.infra.redis import RedisDoor, Script
+from api.infra.redis import RedisDoor
 from api.metering.drainer import Drainer
 from api.metering.journal import entry_id
 

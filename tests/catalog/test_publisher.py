@@ -11,9 +11,10 @@ from api.domain import keys
 from api.domain.entitlements import OverrideFacts
 from api.domain.errors import Unavailable, UnknownCustomer
 from api.domain.snapshot import build
+from api.infra.lua import Script
 from api.infra.packing import pack, unpack
 from api.infra.postgres import Connection, Database
-from api.infra.redis import RedisDoor, Script
+from api.infra.redis import RedisDoor
 from tests.catalog.conftest import Store, store_on
 from tests.support.builders import (
     ANALYSES,
