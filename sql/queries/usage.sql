@@ -175,10 +175,6 @@ where customer_id = $1 and consumption_id = $2 and operation_id = $3;
 insert into usage_releases (customer_id, consumption_id, operation_id, item, units, at)
 values ($1, $2, $3, $4, $5, $6);
 
--- name: expire_answers :exec
--- Retention: answers past their replay period.
-delete from operations where expires_at <= $1;
-
 -- name: counted_groups :many
 -- What a reset must take back, at the instants where it was counted: by hour, in the present hour
 -- by minute, so that no shorter window inside is left below zero. usage_events_by_feature.
