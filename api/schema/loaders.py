@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from strawberry.dataloader import DataLoader
 
@@ -49,34 +50,51 @@ class Loaders:
     def __init__(self, services: Services, at: datetime) -> None:
         self._services = services
         self._at = at
-        self.customers: DataLoader[int, Customer | None] = DataLoader(self._customers)
-        self.customers_by_key: DataLoader[str, Customer | None] = DataLoader(self._by_key)
-        self.rights: DataLoader[int, Rights | None] = DataLoader(self._rights)
-        self.subscriptions: DataLoader[int, tuple[SubscriptionRecord, ...]] = DataLoader(
-            self._subscriptions
-        )
-        self.overrides: DataLoader[int, tuple[OverrideRecord, ...]] = DataLoader(self._overrides)
-        self.subscription: DataLoader[int, SubscriptionRecord | None] = DataLoader(
-            self._subscription
-        )
-        self.figures: DataLoader[tuple[str, str], tuple[WindowFigure, ...] | None] = DataLoader(
-            self._figures
-        )
-        self.usage: DataLoader[UsageAsked, list[int]] = DataLoader(self._usage)
+
+    @cached_property
+    def customers(self) -> DataLoader[int, Customer | None]:
+        """Customers by number."""
+        return DataLoader(self._customers)
+
+    @cached_property
+    def customers_by_key(self) -> DataLoader[str, Customer | None]:
+        """Customers by key."""
+        return DataLoader(self._by_key)
+
+    @cached_property
+    def rights(self) -> DataLoader[int, Rights | None]:
+        """What customers may do now, by their numbers."""
+        return DataLoader(self._rights)
+
+    @cached_property
+    def subscriptions(self) -> DataLoader[int, tuple[SubscriptionRecord, ...]]:
+        """Every subscription of a customer, by its number."""
+        return DataLoader(self._subscriptions)
+
+    @cached_property
+    def overrides(self) -> DataLoader[int, tuple[OverrideRecord, ...]]:
+        """Every override of a customer, by its number."""
+        return DataLoader(self._overrides)
+
+    @cached_property
+    def subscription(self) -> DataLoader[int, SubscriptionRecord | None]:
+        """Subscriptions by number."""
+        return DataLoader(self._subscription)
+
+    @cached_property
+    def figures(self) -> DataLoader[tuple[str, str], tuple[WindowFigure, ...] | None]:
+        """Windows as they stand, by customer and feature; None where it is not granted."""
+        return DataLoader(self._figures)
+
+    @cached_property
+    def usage(self) -> DataLoader[UsageAsked, list[int]]:
+        """Units per window."""
+        return DataLoader(self._usage)
 
     def forget(self) -> None:
         """Have everything read again, after a mutation changed something."""
-        for loader in (
-            self.customers,
-            self.customers_by_key,
-            self.rights,
-            self.subscriptions,
-            self.overrides,
-            self.subscription,
-            self.figures,
-            self.usage,
-        ):
-            loader.clear_all()
+        for made in [name for name, one in vars(self).items() if isinstance(one, DataLoader)]:
+            delattr(self, made)
 
     async def _customers(self, ids: list[int]) -> Sequence[Customer | None]:
         found = await self._services.customers.many(ids)
