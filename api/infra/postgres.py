@@ -3,7 +3,7 @@
 Failure policy: a lost connection, a server that stops, starts or is full, a timeout, and a
 transaction that PostgreSQL gave up (deadlock, serialization, lock timeout) leave here as
 ``Unavailable``, which is worth a retry. A broken constraint leaves as itself, to be mapped by its
-name. Anything else is a bug.
+name. Text that PostgreSQL cannot hold is ``InvalidInput``. Anything else is a bug.
 
 Nothing may rely on session state: connections go back to the pool as they are, and
 ``DATABASE_URL`` may lead through PgBouncer in transaction mode. Settings and locks are for one
@@ -25,7 +25,7 @@ from asyncpg import NotNullViolationError as NotNullViolation
 from asyncpg import UniqueViolationError as UniqueViolation
 from asyncpg.pool import PoolConnectionProxy
 
-from api.domain.errors import Unavailable
+from api.domain.errors import InvalidInput, Unavailable
 
 __all__ = [
     "CheckViolation",
@@ -58,6 +58,10 @@ _OPERATIONAL = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,  # a primary that became a standby
 )
+
+
+# Whatever a caller says may hold it, and no text of PostgreSQL can.
+_UNSTORABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 
 
 class Database:
@@ -233,6 +237,8 @@ def _door() -> Generator[None]:
         yield
     except _OPERATIONAL as error:
         raise Unavailable("The record (PostgreSQL) did not answer; try again.") from error
+    except _UNSTORABLE as error:
+        raise InvalidInput("Text with the character U+0000 cannot be kept or found.") from error
     except asyncpg.InterfaceError as error:
         # asyncpg has no class of its own for a connection that went away under its user.
         if type(error) is asyncpg.InterfaceError and any(

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.domain.errors import Unavailable
+from api.domain.errors import InvalidInput, Unavailable
 from api.infra.postgres import CheckViolation, Database, UniqueViolation, connect, constraint_name
 from tests.conftest import EnginesFactory
 
@@ -168,3 +168,13 @@ async def test_a_direct_connection_keeps_a_session_lock(notes: Database) -> None
 async def test_a_single_connection_reads_json_too(empty_database_url: str) -> None:
     async with connect(empty_database_url) as conn:
         assert await conn.fetchval("""select '{"a": 1}'::jsonb""") == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["\x00", "a\x00b"])
+async def test_text_that_postgresql_cannot_hold_is_the_caller_s_mistake(
+    database: Database, text: str
+) -> None:
+    with pytest.raises(InvalidInput, match=r"U\+0000"):
+        await database.fetchval("select $1::text", text)
+    with pytest.raises(InvalidInput, match=r"U\+0000"):
+        await database.fetchval("select $1::jsonb", {"a": text})
