@@ -205,11 +205,10 @@ class Gate:
         journaled = any(_journaled(f) for f, _ in asked)
         operation = self._operation(action, customer, asked, key)
         if key is not None and journaled:
-            known = await self._answers.find(customer, key, at)
+            known = await self._recorded(customer, asked, operation, at)
             if known is not None:
-                if known.entry != operation.fingerprint:
-                    raise _conflict(key)
-                return self._consumed(customer, asked, known, operation, replayed=True)
+                return known
+        await self._outage.catch_up()
         try:
             reply = await self._judge.ask(operation, at, journaled=journaled)
         except CountersLost as lost:
@@ -223,6 +222,17 @@ class Gate:
         return self._consumed(
             customer, asked, reply, operation, replayed=reply.verdict is Verdict.REPLAYED
         )
+
+    async def _recorded(
+        self, customer: str, asked: Sequence[tuple[Feature, int]], operation: Operation, at: int
+    ) -> tuple[Consumption, ...] | None:
+        """Return the answer that only the record still has. Raises: IdempotencyConflict."""
+        known = await self._answers.find(customer, operation.operation_id, at)
+        if known is None:
+            return None
+        if known.entry != operation.fingerprint:
+            raise _conflict(operation.operation_id)
+        return self._consumed(customer, asked, known, operation, replayed=True)
 
     def _operation(
         self, action: Action, customer: str, asked: Sequence[tuple[Feature, int]], key: str | None

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from api.domain import keys
+from api.domain.admission import Action
 from api.domain.errors import InvalidInput, Unavailable
 from api.domain.snapshot import Snapshot
 from api.infra.redis import NotSent, OutcomeUnknown, RedisDoor
@@ -110,9 +111,9 @@ class Judge:
         except NotSent as error:
             raise CountersLost(error.message) from error
         except OutcomeUnknown as error:
-            if not operation.fingerprint:
+            if not operation.fingerprint and operation.action is not Action.CHECK:
                 raise CountersLost(error.message) from error
-        # Carried out or not, the same operation id gives one answer.
+        # Carried out or not, the same operation id gives one answer, and a check counts nothing.
         try:
             return await self._counters.admit(operation, at_ms)
         except (NotSent, OutcomeUnknown) as error:

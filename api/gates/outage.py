@@ -6,6 +6,7 @@ record can still count for the whole fleet, and refuses when the record is gone 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from api.domain.decision import Decision, allow
 from api.domain.entitlements import Entitlement
 from api.domain.errors import IdempotencyConflict, Unavailable
 from api.gates.outcome import Consumption, ConsumptionId, Denied
+from api.infra.redis import RedisDoor
 from api.metering.blind import Blind, BlindItem
 from api.metering.counters import Operation
 from api.metering.hydration import Hydration
@@ -39,7 +41,13 @@ class Holders(Protocol):
 class Outage:
     """Degraded answers, and their settling once the counters are back."""
 
-    def __init__(self, blind: Blind, hydration: Hydration, holders: Holders) -> None:
+    def __init__(
+        self, blind: Blind, hydration: Hydration, holders: Holders, door: RedisDoor
+    ) -> None:
+        self._door = door
+        self._settling = asyncio.Lock()
+        # Whether units passed blind here that the counters may not know yet.
+        self._owed = False
         self._blind = blind
         self._hydration = hydration
         self._holders = holders
@@ -62,6 +70,7 @@ class Outage:
         at = instant(at_ms)
         try:
             recorded_at = await self._record(operation, asked, at)
+            self._owed = True
         except Refused:
             raise
         except Unavailable:
@@ -96,6 +105,26 @@ class Outage:
         else:
             _expect_granted(entitlements, feature)
         return allow(customer, feature.key, units, (), degraded=True)
+
+    async def catch_up(self) -> None:
+        """Settle what passed blind here before the counters judge again, if they are back.
+
+        A named call that passed blind is then known to them, and its retry counts nothing.
+        """
+        if self._owed:
+            async with self._settling:
+                await self._pay()
+
+    async def _pay(self) -> None:
+        if not self._owed:
+            return
+        try:
+            await self._door.command("PING")
+            while await self.settle():
+                pass
+        except Unavailable:
+            return
+        self._owed = False
 
     async def settle(self) -> int:
         """Put what passed blind into record and counters, once; return how many customers.

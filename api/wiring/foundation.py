@@ -86,7 +86,7 @@ async def core(
         partitions = Partitions(database)
         drainer = Drainer(database, door, partitions)
         hydration = Hydration(database, door, drainer)
-        outage = Outage(Blind(database, partitions), hydration, holders)
+        outage = Outage(Blind(database, partitions), hydration, holders, door)
         counters = Counters(
             door,
             journal_max=settings.journal_max_entries,

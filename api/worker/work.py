@@ -39,7 +39,7 @@ class Worker:
     def __init__(self, core: Core, inbox: InboxWorker) -> None:
         self._core = core
         self._inbox = inbox
-        sweep = DriftSweep(core.database, core.customers, core.holders, core.drift)
+        sweep = DriftSweep(core)
         self._retention = Retention(core.database, core.partitions, core.settings)
         self._settled_under = -1
         self._settle_at = 0.0

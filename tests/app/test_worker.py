@@ -111,7 +111,7 @@ async def test_a_counter_that_drifted_is_filled_again_and_told(
     (slot,) = [slot for slot in counters if slot[0] == feature]
     wrong = pack(counters[slot].end_s) + pack(2)
     await core.door.command("HSET", name, f"{slot[0]}:{slot[1]}", wrong)
-    sweep = DriftSweep(core.database, core.customers, core.holders, core.drift)
+    sweep = DriftSweep(core)
     assert await sweep.turn(clock.now(), 0) == 0
     figures = await core.gate.figures("acme", ["calls"], ms(clock.now()))
     assert figures["calls"] is not None

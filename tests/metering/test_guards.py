@@ -263,6 +263,25 @@ async def test_without_counters_each_feature_answers_by_its_own_policy(
         assert again.replayed
 
 
+async def test_a_retry_right_after_an_outage_finds_what_passed_blind(
+    database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    at = ms(clock.now())
+    async with (
+        flaky_way(redis_url) as way,
+        opened(database_url, way.url, clock, CATALOG) as core,
+    ):
+        assert await used(core, "lenient", at) == 0
+        way.cut()
+        assert isinstance(await core.gate.consume("acme", "lenient", 4, "k", at), Consumption)
+        way.down = False
+        await reconnected(core)
+        again = await core.gate.consume("acme", "lenient", 4, "k", at)
+        assert isinstance(again, Consumption)
+        assert again.replayed
+        assert await used(core, "lenient", at) == 4
+
+
 async def test_a_call_far_from_the_stores_own_time_is_refused_in_production(
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:

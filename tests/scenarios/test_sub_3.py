@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from api.catalog import audit
 from api.domain import keys
 from api.domain.entitlements import SubscriptionStatus
 from api.infra.packing import pack
+from api.worker.sweep import DriftSweep
 from tests.support.clock import FakeClock
 from tests.support.scene import Scene, recorded, scene, subscribe, used
 
@@ -118,6 +120,20 @@ async def test_what_the_store_believes_wrongly_is_explained_and_rebuilt(
     assert await recorded(books.core, "tx_post") == 301
 
 
+@pytest.mark.parametrize("version", [None, 1_000_000])
+async def test_what_the_store_believes_wrongly_is_found_and_replaced_on_schedule(
+    books: Scene, version: int | None
+) -> None:
+    await books.consume("tx_post", 300)
+    sweep, now = DriftSweep(books.core), books.clock.now()
+    await sweep.turn(now, 0)
+    assert not await repairs(books)
+    await spoil(books, version=version)
+    await sweep.turn(now, 0)
+    assert (await books.consume("tx_post")).json()["limit"] == 300
+    assert [act.actor for act in await repairs(books)] == ["worker"]
+
+
 async def test_a_change_that_a_crash_left_untold_is_told_on_schedule(
     books: Scene, clock: FakeClock
 ) -> None:
@@ -135,6 +151,11 @@ async def test_a_change_that_a_crash_left_untold_is_told_on_schedule(
     assert (await books.consume("tx_post")).status_code == 200
     assert await books.core.changes.publish_pending(clock.now()) == 0
     assert await used(books.core, "tx_post", clock.now()) == [301]
+
+
+async def repairs(books: Scene) -> list[audit.Act]:
+    acts = await audit.list_(books.core.database)
+    return [act for act in acts if act.action == "entitlements.repair"]
 
 
 async def _nothing(_conn: object) -> None:

@@ -51,7 +51,7 @@ async def test_a_counter_that_differs_is_found_on_schedule_and_repaired(
     feature_id = core.revisions.newest.feature_ids["tx_post"]
     assert found == (Drift(feature_id, WindowKind.MONTH, counted=wrong, recorded=120),)
 
-    sweep = DriftSweep(core.database, core.customers, core.holders, core.drift)
+    sweep = DriftSweep(core)
     await sweep.turn(clock.now(), 0)
     assert await used(core, "tx_post", clock.now()) == [120]
     assert await core.drift.compare("acme", snapshot, clock.now()) == ()
@@ -68,7 +68,7 @@ async def test_a_counter_that_differs_is_found_on_schedule_and_repaired(
 async def test_counters_that_are_right_are_left_alone(core: Core, clock: FakeClock) -> None:
     await core.gate.consume("acme", "tx_post", 120, None, ms(clock.now()))
     before = await core.door.command("HGETALL", PLACE)
-    sweep = DriftSweep(core.database, core.customers, core.holders, core.drift)
+    sweep = DriftSweep(core)
     await sweep.turn(clock.now(), 0)
     assert await core.door.command("HGETALL", PLACE) == before
     acts = await audit.list_(core.database, customer_id=await core.holders.number("acme"))

@@ -1,0 +1,60 @@
+"""Whether the counter store still holds what it was told of a customer's rights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from api.domain import keys
+from api.domain.snapshot import Snapshot
+from api.infra.packing import pack, unpack
+from api.infra.redis import RedisDoor
+
+_ABOUT = 6
+_HOLDING = 5
+_BOUNDS = 3
+
+
+class Told:
+    """Compares stored snapshots with what the record says."""
+
+    def __init__(self, door: RedisDoor) -> None:
+        self._door = door
+
+    async def differs(self, customer: str, snapshot: Snapshot) -> bool:
+        """Tell whether the stored snapshot means something else than ``snapshot``.
+
+        One that is absent, or of another epoch, is unknown and does not differ; bounds are left
+        out, as they begin where the snapshot was built. Raises: Unavailable. Cost: one hash read.
+        """
+        shard = keys.shard_of(customer)
+        flat = await self._door.command("HGETALL", keys.snapshot(shard, customer))
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        about, holding = fields.pop(b"m", None), fields.pop(b"x", None)
+        if about is None or holding is None:
+            return False
+        # Values side by side; read as the array that they would be.
+        epoch, version, *_ = unpack(bytes([0x90 + _ABOUT]) + about)
+        if epoch != self._door.epoch(shard) or version < snapshot.version:
+            # An older version is about to be replaced; publishing sees to that.
+            return False
+        said = [
+            snapshot.customer_type,
+            snapshot.plan,
+            snapshot.plans,
+            snapshot.withheld,
+            snapshot.blocked,
+        ]
+        stored = {int(field): _meaning(unpack(value)) for field, value in fields.items()}
+        features = {i: _meaning(unpack(pack(feature))) for i, feature in snapshot.features.items()}
+        return (
+            version > snapshot.version
+            or unpack(holding)[:_HOLDING] != unpack(pack(said))
+            or stored != features
+        )
+
+
+def _meaning(feature: Sequence[Any]) -> list[Any]:
+    """Return a feature's kind and limits without their bounds."""
+    kind, limits = feature
+    return [kind, [[*limit[:_BOUNDS], *limit[_BOUNDS + 1 :]] for limit in limits]]
