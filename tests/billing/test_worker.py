@@ -147,7 +147,7 @@ async def test_an_unknown_price_is_kept_tried_again_and_parked(hearsay: Desk, na
     assert (seen.state, seen.problem, seen.attempts) == ("failed", "unknown_price", 1)
     assert "'enterprise'" in (seen.error or "")
     assert seen.next_attempt_at == hearsay.clock.now() + timedelta(seconds=2)
-    pauses = []
+    pauses: list[timedelta] = []
     while (seen := await hearsay.event(told)).state == "failed":
         assert len(pauses) < 20
         pauses.append(seen.next_attempt_at - hearsay.clock.now())
