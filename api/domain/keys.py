@@ -41,5 +41,9 @@ def counters(shard: int, customer_key: str) -> str:
 
 
 def answer(shard: int, customer_key: str, operation_key: str) -> str:
-    """Return the key of the answer that was given to a named operation."""
-    return f"{_TAGS[shard]}i:{customer_key}:{operation_key}"
+    """Return the key of the answer that was given to a named operation.
+
+    Both names may hold any character, so the first one's length stands before it: no two pairs
+    share a key.
+    """
+    return f"{_TAGS[shard]}i:{len(customer_key)}:{customer_key}:{operation_key}"

@@ -84,7 +84,8 @@ for i = 2, n do
   end
 end
 local ends, counts, touched = {}, {}, {}
-if m > 1 then
+-- A named call needs them also without any limit: with them come the answers of the record.
+if m > 1 or fingerprint ~= '' then
   local stored = redis.call('HMGET', KEYS[3], unpack(slots))
   if stored[1] ~= ARGV[1] then
     return pack({6})

@@ -26,6 +26,10 @@ name = "Stamps"
 kind = "metered"
 durability = "journaled"
 
+[features.notes]
+name = "Notes"
+kind = "metered"
+
 [features.seats]
 name = "Seats"
 kind = "allocation"
@@ -34,6 +38,7 @@ kind = "allocation"
 name = "Free"
 [plans.free.features]
 calls.month = { units = 100, anchor = "billing" }
+notes = "unlimited"
 stamps.lifetime = 5
 seats = 5
 
@@ -129,3 +134,16 @@ async def test_what_never_resets_is_filled_with_all_that_ever_was(
         assert isinstance(denied, Denied)
         assert denied.decisions[0].max_units_now == left
         assert isinstance(await built.gate.consume("acme", feature, left, None, at), Consumption)
+
+
+async def test_a_named_call_without_any_limit_is_known_again_after_a_loss(
+    built: Core, clock: FakeClock
+) -> None:
+    first = await built.gate.consume("acme", "notes", 3, "k", ms(clock.now()))
+    await lost(built)
+    again = await built.gate.consume("acme", "notes", 3, "k", ms(clock.now()))
+    assert isinstance(first, Consumption)
+    assert isinstance(again, Consumption)
+    assert (again.replayed, again.id) == (True, first.id)
+    await built.drainer.drain(range(256))
+    assert await built.database.fetchval("select sum(units) from usage_events") == 3
