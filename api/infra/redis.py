@@ -233,10 +233,8 @@ class RedisDoor:
         answered = 0
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await connection.send_packed_command(
-                    b"".join([_packed(call, link) for call in batch]),
-                    check_health=False,
-                )
+                packed, batch = _packed_all(batch, link)
+                await connection.send_packed_command(packed, check_health=False)
                 for call in batch:
                     try:
                         reply: Any = await connection.read_response(disable_decoding=True)
@@ -289,6 +287,20 @@ def _hung_up(connection: AbstractConnection) -> bool:
     """Tell whether the server ended the connection, as far as this side has heard."""
     reader = connection._reader  # noqa: SLF001 - nothing public tells without waiting or writing
     return reader is None or reader.at_eof() or reader.exception() is not None
+
+
+def _packed_all(batch: list[_Call], link: _Link) -> tuple[bytes, list[_Call]]:
+    """Return the batch in the wire's form, without calls that have none: those fail alone."""
+    packed, going = [], []
+    for call in batch:
+        try:
+            packed.append(_packed(call, link))
+        except (TypeError, ValueError) as error:
+            if not call.reply.done():
+                call.reply.set_exception(error)
+        else:
+            going.append(call)
+    return b"".join(packed), going
 
 
 def _packed(call: _Call, link: _Link) -> bytes:

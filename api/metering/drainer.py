@@ -16,6 +16,7 @@ from typing import Any
 
 from api.domain import keys
 from api.domain.errors import Unavailable
+from api.infra.lua import Script
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
 from api.infra.redis import RedisDoor
@@ -23,6 +24,8 @@ from api.metering.journal import ORIGIN, Entry, EntryId, read, render
 from api.metering.partitions import Partitions
 
 _sql = Queries.load("usage")
+
+CUT = Script.load(__file__, "cut")
 
 ENTRIES_A_PASS = 2_000
 """Keeps one transaction short, for callers that wait for the next."""
@@ -148,7 +151,7 @@ class Drainer:
         for shard in shards:
             self._reached[shard, epochs[shard]] = moved[shard]
         self.recorded += len(fresh)
-        await self._cut(moved)
+        await self._cut(epochs, moved)
         for shard in found.keys() - moved.keys():
             await self._door.renew_epoch(shard)
         return len(fresh)
@@ -188,13 +191,13 @@ class Drainer:
             place = (row["shard"], unknown[row["shard"]])
             self._reached[place] = max(self._reached[place], position)
 
-    async def _cut(self, moved: Mapping[int, EntryId]) -> None:
+    async def _cut(self, epochs: Mapping[int, int], moved: Mapping[int, EntryId]) -> None:
         """Cut what is recorded; if this fails, the next pass over the shard cuts it."""
         try:
             await asyncio.gather(
                 *(
-                    self._door.command(
-                        "XTRIM", keys.journal(s), "MINID", render((last[0], last[1] + 1))
+                    self._door.call(
+                        CUT, s, (keys.journal(s),), (epochs[s], render((last[0], last[1] + 1)))
                     )
                     for s, last in moved.items()
                 )

@@ -55,7 +55,9 @@ class DriftCheck:
     async def compare(
         self, customer: str, snapshot: Snapshot, at: datetime
     ) -> tuple[Drift, ...] | None:
-        """Return the counters that differ; None when the customer was too busy to compare.
+        """Return the counters that differ; None when this cannot be told now.
+
+        That is while the customer is too busy, or judged by another version than ``snapshot``.
 
         Counters that are unknown do not differ. Raises: Unavailable.
         Cost: two reads of one hash, one drain, one read of the record.
@@ -63,6 +65,9 @@ class DriftCheck:
         shard = keys.shard_of(customer)
         for _ in range(ROUNDS):
             epoch = self._door.epoch(shard)
+            if await self._version(customer) != snapshot.version:
+                # Its rights are being published; the counters belong to other limits until then.
+                return None
             before = await self.counters(customer)
             mark = await self._door.command("XADD", keys.journal(shard), "*", "b", "compare")
             await self._drainer.reach(shard, epoch, entry_id(mark))
@@ -73,6 +78,14 @@ class DriftCheck:
             if await self.counters(customer) == before:
                 return tuple(_differences(before, recorded))
         return None
+
+    async def _version(self, customer: str) -> int | None:
+        """Return the version of the snapshot by which the customer is judged, None if unknown."""
+        about = await self._door.command(
+            "HGET", keys.snapshot(keys.shard_of(customer), customer), "m"
+        )
+        # Six values side by side; read as the array of six that they would be.
+        return None if about is None else int(unpack(b"\x96" + about)[1])
 
     async def repair(self, customer: str) -> None:
         """Have the counters filled from the record before the next decision."""
