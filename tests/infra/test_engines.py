@@ -22,7 +22,7 @@ from tests.support.waiting import until
 
 _ROOT = os.geteuid() == 0
 _HOST = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from api.infra.engines.embedded import EmbeddedEngines
 
@@ -31,6 +31,8 @@ async def main():
         print(engines.database_url, flush=True)
         await asyncio.Event().wait()
 
+# Ignored, and inherited so, where whoever runs the tests was put in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 asyncio.run(main())
 """
 
