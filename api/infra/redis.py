@@ -117,7 +117,8 @@ class RedisDoor:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         _fail(self._waiting, NotSent("the counter store's door is closed"))
-        await self._drop()
+        await self._drop(wait=True)
+        await self._pool.aclose()
 
     @property
     def up(self) -> bool:
@@ -265,10 +266,10 @@ class RedisDoor:
         else:
             call.reply.set_result(reply)
 
-    async def _drop(self) -> None:
+    async def _drop(self, *, wait: bool = False) -> None:
         link, self._link = self._link, None
         if link is not None:
-            await link.connection.disconnect(nowait=True)
+            await link.connection.disconnect(nowait=not wait)
 
 
 _OPEN_EPOCH = Script.load(__file__, "open_epoch")
