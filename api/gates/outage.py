@@ -18,8 +18,8 @@ from api.domain.entitlements import Entitlement
 from api.domain.errors import IdempotencyConflict, Unavailable
 from api.gates.outcome import Consumption, ConsumptionId, Denied
 from api.infra.redis import RedisDoor
-from api.metering.blind import Blind, BlindItem
-from api.metering.counters import Operation
+from api.metering.blind import Blind, BlindItem, Passed
+from api.metering.counters import Operation, figures
 from api.metering.hydration import Hydration
 from api.metering.journal import instant
 
@@ -69,7 +69,7 @@ class Outage:
         bounded = any(feature.outage.mode is OutageMode.BOUNDED for feature, _ in asked)
         at = instant(at_ms)
         try:
-            recorded_at = await self._record(operation, asked, at)
+            passed = await self._record(operation, asked, at)
             self._owed = True
         except Refused:
             raise
@@ -77,17 +77,17 @@ class Outage:
             if bounded:
                 raise
             log.warning("units passed unrecorded: counters and record are both out of reach")
-            recorded_at = at
+            passed = Passed(at)
         return tuple(
             Consumption(
                 ConsumptionId(
-                    int(recorded_at.timestamp() * 1000), place, operation.operation_id
+                    int(passed.at.timestamp() * 1000), place, operation.operation_id
                 ).encode(),
                 operation.customer,
                 feature.key,
                 units,
-                (),
-                replayed=recorded_at != at,
+                figures(passed.rows[place]) if passed.rows else (),
+                replayed=passed.replayed,
                 degraded=True,
             )
             for place, (feature, units) in enumerate(asked)
@@ -119,7 +119,6 @@ class Outage:
         if not self._owed:
             return
         try:
-            await self._door.command("PING")
             while await self.settle():
                 pass
         except Unavailable:
@@ -131,17 +130,20 @@ class Outage:
 
         Raises: Unavailable; what was done by then stays done.
         """
+        await self._door.command("PING")
         customers = await self._blind.unsettled()
         names = await self._holders.keys_of(customers)
         for customer_id in customers:
-            await self._blind.record(customer_id)
+            # A name that was counted just before the cut may still be in the journal.
+            await self._hydration.complete(names[customer_id])
+            recorded = await self._blind.record(customer_id)
             await self._hydration.forget(names[customer_id])
-            await self._blind.settled(customer_id)
+            await self._blind.settled(customer_id, recorded)
         return len(customers)
 
     async def _record(
         self, operation: Operation, asked: Sequence[tuple[Feature, int]], at: datetime
-    ) -> datetime:
+    ) -> Passed:
         customer_id, entitlements = await self._holders.entitled(operation.customer, at)
         for feature, _ in asked:
             _expect_granted(entitlements, feature)

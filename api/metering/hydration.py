@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -31,7 +31,11 @@ INSTALL = Script.load(__file__, "install")
 FORGET = Script.load(__file__, "forget")
 
 OTHER_EPOCH = 7
-MOST_ANSWERS = 1_000
+ANSWERS_A_PASS = 1_000
+"""Keeps one script short, for the other customers of the moment."""
+
+Answers = Sequence[tuple[str, list[object]]]
+"""Operation ids, and what the counter store keeps of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,8 @@ class Hydration:
 
         False means that something changed meanwhile; whoever asks again begins anew.
         Raises: Unavailable.
-        Cost: one drain of the shard's journal, one read of totals, two scripts.
+        Cost: one drain of the shard's journal, one read of totals, two scripts; one read and one
+        script more for every 1,000 answers that are still to be replayed.
         """
         running = self._running.get(customer)
         if running is not None:
@@ -76,12 +81,25 @@ class Hydration:
             # Under another epoch they are unknown already.
             await self._door.renew_epoch(shard)
 
+    async def complete(self, customer: str) -> None:
+        """Wait until the record holds all that was counted for ``customer`` so far.
+
+        Raises: Unavailable.
+        """
+        shard = keys.shard_of(customer)
+        epoch = self._door.epoch(shard)
+        mark = await self._door.command("XADD", keys.journal(shard), "*", "b", "complete")
+        await self._drainer.reach(shard, epoch, entry_id(mark))
+
     async def _fill(self, customer: str, snapshot: Snapshot, at: datetime) -> bool:
         nonce = await self.begin(customer)
         if nonce is None:
             return False
-        values, answers = await self.read(snapshot, at)
-        return await self.install(customer, snapshot, nonce, values, answers)
+        values = await self.read(snapshot, at)
+        async for answers in self.answers(snapshot.customer_id, at):
+            if not await self.install(customer, snapshot, nonce, None, answers):
+                return False
+        return await self.install(customer, snapshot, nonce, values, ())
 
     async def begin(self, customer: str) -> str | None:
         """Wait until the record holds all that was counted; return the nonce to install under.
@@ -98,40 +116,56 @@ class Hydration:
         await self._drainer.reach(shard, epoch, entry_id(reply[2]))
         return str(reply[1])
 
-    async def read(
-        self, snapshot: Snapshot, at: datetime
-    ) -> tuple[list[str | int], list[tuple[str, list[object]]]]:
-        """Read what the record says: flat (slot, end, used), and (operation id, answer) pairs."""
+    async def read(self, snapshot: Snapshot, at: datetime) -> list[str | int]:
+        """Read what the record says was used: flat (slot, end, used)."""
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as conn:
             used = await used_in(conn, snapshot.customer_id, slots_of(snapshot, at))
-            rows = await conn.fetch(_sql.answers, snapshot.customer_id, at, MOST_ANSWERS)
         values: list[str | int] = []
         for slot, units in used:
             values += [f"{slot.feature_id}:{slot.window}", slot.end_s, units]
+        return values
+
+    async def answers(self, customer_id: int, at: datetime) -> AsyncIterator[Answers]:
+        """Read every answer that the record still replays, some at a time.
+
+        None is left out, however many there are: its key would count again.
+        """
         now_ms = int(at.timestamp() * 1000)
-        answers: list[tuple[str, list[object]]] = []
-        for row in rows:
-            expires_ms = int(row["expires_at"].timestamp() * 1000)
-            answer = [expires_ms, row["fingerprint"], unpack(row["answer"]), expires_ms - now_ms]
-            answers.append((row["operation_id"], answer))
-        return values, answers
+        last = ""
+        while True:
+            rows = await self._database.fetch(_sql.answers, customer_id, at, last, ANSWERS_A_PASS)
+            answers: list[tuple[str, list[object]]] = []
+            for row in rows:
+                expires_ms = int(row["expires_at"].timestamp() * 1000)
+                left_ms = expires_ms - now_ms
+                answer = [expires_ms, row["fingerprint"], unpack(row["answer"]), left_ms]
+                answers.append((row["operation_id"], answer))
+            if answers:
+                yield answers
+            if len(rows) < ANSWERS_A_PASS:
+                return
+            last = rows[-1]["operation_id"]
 
     async def install(
         self,
         customer: str,
         snapshot: Snapshot,
         nonce: str,
-        values: list[str | int],
-        answers: list[tuple[str, list[object]]],
+        values: list[str | int] | None,
+        answers: Answers,
     ) -> bool:
-        """Install what was read where it is still unknown under ``nonce``; tell whether it was."""
+        """Install what was read where it is still unknown under ``nonce``; tell whether it was.
+
+        Counters stay unknown until ``values`` come: None says that more answers follow.
+        """
         shard = keys.shard_of(customer)
         names = (
             keys.counters(shard, customer),
             keys.snapshot(shard, customer),
             *(keys.answer(shard, customer, key) for key, _ in answers),
         )
-        told = (nonce, snapshot.version, pack(values), pack([answer for _, answer in answers]))
+        used = b"" if values is None else pack(values)
+        told = (nonce, snapshot.version, used, pack([answer for _, answer in answers]))
         reply = unpack(await self._door.call(INSTALL, shard, names, told))
         return bool(reply[0] == 1)
 

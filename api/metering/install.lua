@@ -4,17 +4,18 @@
 --
 -- KEYS  1 epoch marker   2 counters   3 snapshot   4.. answers of named operations
 -- ARGV  1 epoch   2 nonce   3 version of the snapshot whose limits were read
---       4 MessagePack: flat list of slot, end (0: never), used
+--       4 MessagePack: flat list of slot, end (0: never), used ('': more answers follow first)
 --       5 MessagePack: list of {expires at ms, fingerprint, reply, ms to live} for KEYS 4..
 -- Reply, MessagePack: {1} installed, {0} refused, {7, marker or ''}
--- Cost: O(slots + answers). Bounds: the limits of one customer; at most 1,000 answers.
+-- Cost: O(slots + answers). Bounds: the limits of one customer; at most 1,000 answers a call.
 local marker = redis.call('GET', KEYS[1])
 if marker ~= ARGV[1] then
   return cmsgpack.pack({7, marker or ''})
 end
 local stored = redis.call('HMGET', KEYS[2], '_', '?')
 local facts = redis.call('HGET', KEYS[3], 'm')
-if stored[1] ~= ARGV[1] or stored[2] ~= ARGV[2] or not facts then
+local filling = '~' .. ARGV[1]
+if (stored[1] ~= ARGV[1] and stored[1] ~= filling) or stored[2] ~= ARGV[2] or not facts then
   return cmsgpack.pack({0})
 end
 local epoch, version = cmsgpack.unpack(facts)
@@ -26,9 +27,13 @@ for i = 1, #answers do
   local a = answers[i]
   redis.call('SET', KEYS[3 + i], cmsgpack.pack(a[1], a[2], cmsgpack.pack(a[3])), 'PX', a[4], 'NX')
 end
+if ARGV[4] == '' then
+  return cmsgpack.pack({1})
+end
 local slots = cmsgpack.unpack(ARGV[4])
 for i = 1, #slots, 3 do
   redis.call('HSETNX', KEYS[2], slots[i], cmsgpack.pack(slots[i + 1], slots[i + 2]))
 end
+redis.call('HSET', KEYS[2], '_', ARGV[1])
 redis.call('HDEL', KEYS[2], '?')
 return cmsgpack.pack({1})

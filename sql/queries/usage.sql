@@ -90,11 +90,12 @@ select fingerprint, answer, at from operations
 where customer_id = $1 and operation_id = $2 and expires_at > $3;
 
 -- name: answers :many
--- Unexpired answers of one customer, newest first, for a counter store that lost them.
+-- Unexpired answers of one customer, for a counter store that lost them; some at a time, from one
+-- name on. Primary key.
 select operation_id, expires_at, fingerprint, answer from operations
-where customer_id = $1 and expires_at > $2
-order by at desc
-limit $3;
+where customer_id = $1 and operation_id > $3 and expires_at > $2
+order by operation_id
+limit $4;
 
 -- name: used_since :many
 -- Units of each feature from an instant on: whole hours from the totals, the edge before the first

@@ -122,13 +122,13 @@ async def test_a_slow_hydrator_cannot_install_what_is_past(built: Core, clock: F
     slow = await built.hydration.begin("acme")
     while slow is None:
         slow = await built.hydration.begin("acme")
-    values, answers = await built.hydration.read(snapshot, now)
+    values = await built.hydration.read(snapshot, now)
     await built.gate.consume("acme", "calls", 8, None, at)
-    assert not await built.hydration.install("acme", snapshot, slow, values, answers)
+    assert not await built.hydration.install("acme", snapshot, slow, values, ())
     await built.drainer.drain([SHARD])
     await built.hydration.forget("acme")
     assert await built.hydration.begin("acme") not in (None, slow)
-    assert not await built.hydration.install("acme", snapshot, slow, values, answers)
+    assert not await built.hydration.install("acme", snapshot, slow, values, ())
     assert await used(built, "calls", at) == 8
 
 
@@ -139,9 +139,9 @@ async def test_a_hydrator_does_not_install_limits_that_changed_meanwhile(
     snapshot = await built.holders.publish_key("acme", now)
     nonce = await built.hydration.begin("acme") or await built.hydration.begin("acme")
     assert nonce is not None
-    values, answers = await built.hydration.read(snapshot, now)
+    values = await built.hydration.read(snapshot, now)
     await built.changes.upsert_customer(CustomerInput("acme", timezone="Asia/Tokyo"), now, "test")
-    assert not await built.hydration.install("acme", snapshot, nonce, values, answers)
+    assert not await built.hydration.install("acme", snapshot, nonce, values, ())
 
 
 async def test_a_batch_that_a_drainer_holds_while_the_store_is_flushed_is_not_recorded_late(
