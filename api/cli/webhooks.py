@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from api.billing.inbox import Inbox, StoredEvent
+from api.billing.signature_failures import FailureGroup, SignatureFailure
 from api.cli.operator import actor_name
 from api.cli.options import Actor, DataDir, Json, Reason
 from api.cli.output import instant, note, say, say_json, say_table
@@ -70,6 +73,49 @@ def show(
         if value is not None:
             say(f"{label:<16} {value}")
     say_json(event.payload)
+
+
+@app.command()
+def failures(
+    *,
+    by: Annotated[
+        str | None, typer.Option(help="Group them: by address, or by customer (as claimed).")
+    ] = None,
+    hours: Annotated[int, typer.Option(min=1, max=8_760, help="How far groups look back.")] = 24,
+    customer: Annotated[str | None, typer.Option(help="Only those that claim this key.")] = None,
+    first: Annotated[int, typer.Option(min=1, max=200, help="The most to show.")] = 50,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List or group deliveries whose signature did not hold, the latest first."""
+    if by not in (None, "address", "customer"):
+        raise InvalidInput(f"--by is address or customer, not {by!r}.")
+
+    async def found(core: Core) -> Sequence[SignatureFailure | FailureGroup]:
+        kept = _inbox(core).failures
+        since = core.clock.now() - timedelta(hours=hours)
+        if by == "address":
+            return await kept.by_address(since, first)
+        if by == "customer":
+            return await kept.by_customer(since, first)
+        return await kept.list_(customer=customer, first=first)
+
+    rows = on_core(data_dir, found)
+    if as_json:
+        say_json(rows)
+    elif by is None:
+        head = ("at", "address", "user agent", "event claimed", "customer claimed", "why", "count")
+        one = [row for row in rows if isinstance(row, SignatureFailure)]
+        say_table(
+            head,
+            [
+                (r.at, r.remote_address, r.user_agent, r.payload_id, r.customer, r.reason, r.count)
+                for r in one
+            ],
+        )
+    else:
+        groups = [row for row in rows if isinstance(row, FailureGroup)]
+        say_table((by, "count", "last"), [(g.name, g.count, g.last_at) for g in groups])
 
 
 @app.command()

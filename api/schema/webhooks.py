@@ -57,9 +57,74 @@ class WebhookEvent:
         return None if row is None else customer_of(row)
 
 
+@strawberry.enum(description="By what deliveries with a wrong signature are grouped.")
+class FailureGrouping(StrEnum):
+    """Two ways to look at them."""
+
+    ADDRESS = "address"
+    CUSTOMER = "customer"
+
+
+@strawberry.type(description="A delivery whose signature did not hold; what it claims is unproven.")
+class SignatureFailure:
+    """One kept delivery, or the count of those like it that came after."""
+
+    at: datetime
+    remote_address: str
+    user_agent: str | None
+    event_id: str | None
+    customer: str | None
+    reason: str
+    count: int
+
+
+@strawberry.type(description="How many such deliveries one address, or one claimed customer, had.")
+class SignatureFailureGroup:
+    """One group."""
+
+    name: str
+    count: int
+    last_at: datetime
+
+
 @strawberry.type
 class WebhookQuestions:
     """What was told."""
+
+    @described("Deliveries whose signature did not hold, the last first.")
+    async def signature_failures(
+        self, info: Info, first: int = 50, customer: str | None = strawberry.UNSET
+    ) -> list[SignatureFailure]:
+        """List refused deliveries."""
+        services = info.context.services
+        expect_first(first, services.max_page_size)
+        rows = await services.inbox.failures.list_(customer=given(customer), first=first)
+        return [
+            SignatureFailure(
+                at=row.at,
+                remote_address=row.remote_address,
+                user_agent=row.user_agent,
+                event_id=row.payload_id,
+                customer=row.customer,
+                reason=row.reason,
+                count=row.count,
+            )
+            for row in rows
+        ]
+
+    @described("How many such deliveries there were since an instant, grouped.")
+    async def signature_failure_groups(
+        self, info: Info, since: datetime, by: FailureGrouping, first: int = 50
+    ) -> list[SignatureFailureGroup]:
+        """Group refused deliveries."""
+        services = info.context.services
+        expect_first(first, services.max_page_size)
+        kept = services.inbox.failures
+        ask = kept.by_address if by is FailureGrouping.ADDRESS else kept.by_customer
+        groups = await ask(since, first)
+        return [
+            SignatureFailureGroup(name=g.name, count=g.count, last_at=g.last_at) for g in groups
+        ]
 
     @described("Events, the last received first.")
     async def webhook_events(

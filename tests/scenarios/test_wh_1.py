@@ -14,6 +14,13 @@ from tests.support.stripe_events import SECRET, Life, body_of, signed
 
 SKEWS = {"a clock that is late": timedelta(minutes=-6), "a clock that is ahead": timedelta(hours=1)}
 
+SEEN = """
+query ($since: DateTime!) {
+  signatureFailures(customer: "acme") { eventId reason remoteAddress }
+  signatureFailureGroups(since: $since, by: CUSTOMER) { name count }
+}
+"""
+
 
 def forgeries(books: Paying, body: bytes) -> dict[str, str]:
     now = books.clock.now()
@@ -45,6 +52,11 @@ async def test_what_is_not_truly_signed_is_refused_and_changes_nothing(
         assert {one.endpoint for one in kept} == {PATH}
         assert {one.reason for one in kept} == {"mismatch", "too_old", "in_the_future"}
         assert all(one.remote_address and one.user_agent for one in kept)
+
+        seen = await books.ask(SEEN, since=f"{clock.now() - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}")
+        assert len(seen["signatureFailures"]) == 5
+        assert {one["eventId"] for one in seen["signatureFailures"]} == {told["id"]}
+        assert [(g["name"], g["count"]) for g in seen["signatureFailureGroups"]] == [("acme", 5)]
 
         # The true delivery, afterwards, is taken as if nothing had been.
         await books.tell(told)

@@ -67,6 +67,8 @@ def argument(name: str, type_name: str) -> str:
         "CustomerInput": '{key: "acme"}',
         "OverrideInput": '{customer: "acme", feature: "calls", enabled: true}',
         "Scope": "CHECK",
+        "DateTime": '"2026-03-10T10:00:00Z"',
+        "FailureGrouping": "ADDRESS",
         "Units": "1",
     }
     return inputs.get(bare, '"x"')
