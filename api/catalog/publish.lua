@@ -8,7 +8,8 @@
 -- ARGV  1 epoch of the shard
 --       2 version   3 built at, s   4 valid until, s (0: always)   5 refresh at, s (0: never)
 --       6 customer id   7 what a denial must know of the customer, MessagePack
---       8.. feature id, feature as MessagePack {kind, {{window code, ...}, ...}}; for each granted
+--       8.. feature id, feature as MessagePack {kind, {{window code, ...}, ...}}; for each that is
+--           granted, and each allocation: what is held of it stays counted
 -- Reply, MessagePack: {1} taken   {0} a newer one stands   {7, marker or ''} another epoch
 -- Cost: O(features + limits + counters of the customer).
 -- Bounds: the features of one catalog.

@@ -17,7 +17,7 @@ from api.catalog.revisions import Revision, Revisions
 from api.domain import keys
 from api.domain.entitlements import entitle
 from api.domain.errors import Unavailable
-from api.domain.snapshot import Snapshot, build
+from api.domain.snapshot import Snapshot, build, encode_holding
 from api.infra.lua import Script
 from api.infra.packing import pack, unpack
 from api.infra.postgres import Database
@@ -107,17 +107,7 @@ class Publisher:
 
 def encode(snapshot: Snapshot, revision: int) -> list[str | bytes | int]:
     """Return ``snapshot`` as the arguments of ``publish.lua``, from its second on."""
-    about = pack(
-        [
-            snapshot.customer_type,
-            snapshot.plan,
-            snapshot.plans,
-            snapshot.withheld,
-            snapshot.blocked,
-            snapshot.version,
-            revision,
-        ]
-    )
+    about = pack(encode_holding(snapshot.holding, snapshot.version, revision))
     args: list[str | bytes | int] = [
         snapshot.version,
         snapshot.built_at_s,

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.domain import keys
-from api.domain.snapshot import Snapshot
+from api.domain.snapshot import Snapshot, encode_holding
 from api.infra.packing import pack, unpack
 from api.infra.redis import RedisDoor
 
 _ABOUT = 6
-_HOLDING = 5
+_NUMBERS = slice(5, 7)
+"""Where among the facts of a denial the version and the catalog's revision stand."""
 _BOUNDS = 3
 
 
@@ -38,20 +39,12 @@ class Told:
         if epoch != self._door.epoch(shard) or version < snapshot.version:
             # An older version is about to be replaced; publishing sees to that.
             return False
-        said = [
-            snapshot.customer_type,
-            snapshot.plan,
-            snapshot.plans,
-            snapshot.withheld,
-            snapshot.blocked,
-        ]
+        said = encode_holding(snapshot.holding, 0, 0)
+        told = unpack(holding)
+        told[_NUMBERS] = said[_NUMBERS]
         stored = {int(field): _meaning(unpack(value)) for field, value in fields.items()}
         features = {i: _meaning(unpack(pack(feature))) for i, feature in snapshot.features.items()}
-        return (
-            version > snapshot.version
-            or unpack(holding)[:_HOLDING] != unpack(pack(said))
-            or stored != features
-        )
+        return version > snapshot.version or told != said or stored != features
 
 
 def _meaning(feature: Sequence[Any]) -> list[Any]:

@@ -7,12 +7,12 @@ rather than on encoded bounds, so that an error in the encoding shows as a diffe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from api.domain.catalog import MAX_UNITS, FeatureKind, WindowKind
-from api.domain.entitlements import EntitledLimit, Entitlement
+from api.domain.entitlements import EntitledLimit, Entitlement, counted
 from api.domain.windows import Window, window_at
 
 Slot = tuple[str, WindowKind]
@@ -52,6 +52,7 @@ class Figure:
     window: Window
     used: int
     full: bool
+    granted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Judgement:
 
     outcome: Outcome
     figures: tuple[tuple[Figure, ...] | None, ...]
-    """Per item; None where the feature is not granted."""
+    """Per item; None where the feature is not granted, and nothing of it is counted."""
     counts: Mapping[Slot, Count]
 
 
@@ -82,23 +83,23 @@ def judge(
     outcome = Outcome.ALLOWED
     for feature, units in items:
         entitlement = entitlements.get(feature)
-        if entitlement is None or not entitlement.granted:
+        limits = None if entitlement is None else counted(entitlement)
+        if entitlement is None or limits is None:
             figures.append(None)
             outcome = Outcome.DENIED
             continue
+        asking = action in (Action.CONSUME, Action.CHECK)
+        if asking and not entitlement.granted:
+            outcome = Outcome.DENIED
         row: list[Figure] = []
-        for limit in entitlement.limits:
+        for limit in limits:
             slot = (feature, limit.window)
             window = present(limit, pins.get(slot), after.get(slot), at)
             known = after.get(slot)
             turned = known is None or _turned(known.window, window)
             used = 0 if known is None or turned else known.used
             reached = _reach(action, used, units)
-            full = (
-                action in (Action.CONSUME, Action.CHECK)
-                and limit.units is not None
-                and reached > limit.units
-            )
+            full = asking and limit.units is not None and reached > limit.units
             if reached < 0:
                 return Judgement(Outcome.BELOW_ZERO, (), counts)
             if reached > MAX_UNITS:
@@ -106,7 +107,7 @@ def judge(
             if full and not limit.shadow:
                 outcome = Outcome.DENIED
             after[slot] = Count(window, reached)
-            row.append(Figure(limit, window, reached, full))
+            row.append(Figure(limit, window, reached, full, entitlement.granted))
         figures.append(tuple(row))
     shown = counts if outcome is Outcome.DENIED or action is Action.CHECK else after
     rows = tuple(
@@ -140,7 +141,7 @@ def _in(counts: Mapping[Slot, Count], feature: str, figure: Figure) -> Figure:
     """Show ``figure`` as it stands in ``counts``; a repeated feature shows the same twice."""
     known = counts.get((feature, figure.limit.window))
     used = 0 if known is None or _turned(known.window, figure.window) else known.used
-    return Figure(figure.limit, figure.window, used, figure.full)
+    return replace(figure, used=used)
 
 
 COUNTED_KINDS = frozenset({FeatureKind.METERED, FeatureKind.ALLOCATION})

@@ -182,6 +182,10 @@ class AddOn:
     prices: tuple[Price, ...] = ()
     features: Mapping[str, PlanFeature] = field(default_factory=lambda: MappingProxyType({}))
 
+    def sold_beside(self, plan: str) -> bool:
+        """Tell whether customers of this plan may hold the add-on."""
+        return not self.plans or plan in self.plans
+
 
 @dataclass(frozen=True, slots=True)
 class CustomerType:

@@ -7,18 +7,20 @@ one that resets last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from api.domain import codes
-from api.domain.catalog import Catalog, Feature, FeatureKind, Plan, PlanFeature, WindowKind
+from api.domain.catalog import Catalog, Feature, FeatureKind, WindowKind
+from api.domain.unlocking import Asked, Holding, Known, paying_would_allow, plans_that_allow
 
 
 class WindowFigure(NamedTuple):
     """One window as the customer sees it. Instants are whole seconds since 1970.
 
-    ``limit`` None is unlimited; ``resets_at_s`` None never resets.
+    ``limit`` None is unlimited; ``resets_at_s`` None never resets. ``granted`` False is an
+    allocation whose plan no longer gives it: what is held is counted, and nothing may be added.
     """
 
     window: WindowKind
@@ -30,22 +32,12 @@ class WindowFigure(NamedTuple):
     code: str | None = None
     status: int | None = None
     shadow: bool = False
+    granted: bool = True
 
     @property
     def remaining(self) -> int | None:
         """``max(0, limit - used - held)``; None is unlimited."""
         return None if self.limit is None else max(0, self.limit - self.used - self.held)
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """What a denial must know of the customer: its type, its plans, and those withheld."""
-
-    customer_type: str
-    plan: str
-    plans: tuple[str, ...]
-    withheld: tuple[str, ...] = ()
-    blocked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +107,17 @@ def deny(
 
     Cost: O(plans x limits), no I/O.
     """
-    if windows is None:
-        return _deny_feature(catalog, holding, customer, feature, units)
+    known = {w.window: Known(w.used + w.held, w.starts_at_s) for w in windows or ()}
+    asked = Asked(feature.key, units, known, at_s)
+    helping = plans_that_allow(catalog, holding, asked)
+    paying = paying_would_allow(catalog, holding, asked)
+    if windows is None or not all(w.granted for w in windows):
+        return _deny_feature(
+            holding, customer, feature, units, windows or (), helping, paying=paying
+        )
     full = [w for w in windows if w.limit is not None and not w.shadow and _over(w, units)]
     worst = max(full, key=lambda w: (w.resets_at_s is None, w.resets_at_s or 0, w.window.code))
-    used = {w.window: w.used + w.held for w in windows}
-    helping = plans_that_allow(catalog, holding, feature.key, units, used)
-    code, status = _reason(catalog, holding, feature, worst, units, used, helping)
+    code, status = _reason(feature, worst, helping, paying=paying)
     waits = any(w.resets_at_s is None or units > (w.limit or 0) for w in full)
     return Decision(
         allowed=False,
@@ -141,55 +137,17 @@ def deny(
     )
 
 
-def plans_that_allow(
-    catalog: Catalog,
-    holding: Holding,
-    feature: str,
-    units: int,
-    used: Mapping[WindowKind, int],
-) -> tuple[str, ...]:
-    """Return the public plans, lowest rank first, in which ``units`` more would pass now.
-
-    A window that the customer does not have now is taken to hold at least what the fullest of
-    its shorter windows holds.
-    """
-    if feature in holding.blocked:
-        return ()
-    found = [
-        plan
-        for plan in catalog.plans.values()
-        if plan.public
-        and plan.key not in holding.plans
-        and plan.serves(holding.customer_type)
-        and _would_allow(plan, feature, units, used)
-    ]
-    return tuple(p.key for p in sorted(found, key=lambda p: (p.rank, p.key)))
-
-
-def _would_allow(plan: Plan, feature: str, units: int, used: Mapping[WindowKind, int]) -> bool:
-    offer = plan.features.get(feature)
-    return offer is not None and offer.enabled and _fits(offer, units, used)
-
-
-def _fits(offer: PlanFeature, units: int, used: Mapping[WindowKind, int]) -> bool:
-    for limit in offer.limits:
-        if limit.units is None or limit.shadow:
-            continue
-        known = used.get(limit.window)
-        if known is None:
-            shorter = [n for kind, n in used.items() if kind.code < limit.window.code]
-            known = max(shorter, default=0)
-        if known + units > limit.units:
-            return False
-    return True
-
-
 def _deny_feature(
-    catalog: Catalog, holding: Holding, customer: str, feature: Feature, units: int
+    holding: Holding,
+    customer: str,
+    feature: Feature,
+    units: int,
+    windows: tuple[WindowFigure, ...],
+    helping: tuple[str, ...],
+    *,
+    paying: bool,
 ) -> Decision:
-    helping = plans_that_allow(catalog, holding, feature.key, units, {})
-    withheld = _withheld_would_allow(catalog, holding, feature.key, units, {})
-    if withheld:
+    if paying:
         code, status = codes.PAYMENT_REQUIRED, codes.PAYING_HELPS
         message = f"Access to {feature.name} was withdrawn until a payment succeeds."
     elif helping:
@@ -204,7 +162,7 @@ def _deny_feature(
         customer=customer,
         feature=feature.key,
         units=units,
-        windows=(),
+        windows=windows,
         code=code,
         message=message,
         max_units_now=0,
@@ -212,28 +170,10 @@ def _deny_feature(
     )
 
 
-def _withheld_would_allow(
-    catalog: Catalog, holding: Holding, feature: str, units: int, used: Mapping[WindowKind, int]
-) -> bool:
-    if feature in holding.blocked:
-        return False
-    return any(
-        _would_allow(catalog.plans[key], feature, units, used)
-        for key in holding.withheld
-        if key in catalog.plans
-    )
-
-
 def _reason(
-    catalog: Catalog,
-    holding: Holding,
-    feature: Feature,
-    worst: WindowFigure,
-    units: int,
-    used: Mapping[WindowKind, int],
-    helping: tuple[str, ...],
+    feature: Feature, worst: WindowFigure, helping: tuple[str, ...], *, paying: bool
 ) -> tuple[str, int]:
-    if _withheld_would_allow(catalog, holding, feature.key, units, used):
+    if paying:
         return codes.PAYMENT_REQUIRED, codes.PAYING_HELPS
     if feature.kind is FeatureKind.ALLOCATION:
         code, status = codes.ALLOCATION_EXCEEDED, codes.PAYING_HELPS

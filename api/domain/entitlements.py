@@ -148,7 +148,7 @@ def entitle(catalog: Catalog, facts: CustomerFacts, at: datetime) -> Entitlement
     add_ons = tuple(
         sorted((key, n) for s in giving for key, n in s.add_ons if n > 0 and key in catalog.add_ons)
     )
-    overrides = {o.feature: o for o in facts.overrides if o.expires_at is None or at < o.expires_at}
+    overrides = in_force(facts, at)
     frames = _Frames(catalog, facts, giving)
     features = {
         key: _entitlement(catalog, feature, plans, add_ons, overrides.get(key), frames)
@@ -170,6 +170,24 @@ def entitle(catalog: Catalog, facts: CustomerFacts, at: datetime) -> Entitlement
         features=features,
         valid_until=min((t for t in _changes(facts) if t > at), default=None),
     )
+
+
+def in_force(facts: CustomerFacts, at: datetime) -> dict[str, OverrideFacts]:
+    """Return by feature the overrides that hold at that instant."""
+    return {o.feature: o for o in facts.overrides if o.expires_at is None or at < o.expires_at}
+
+
+def counted(entitlement: Entitlement) -> tuple[EntitledLimit, ...] | None:
+    """Return the limits whose windows are counted; None: nothing of the feature is.
+
+    What is held of an allocation stays counted when no plan gives it any more: it is reported,
+    and can be given back.
+    """
+    if entitlement.granted:
+        return entitlement.limits
+    if entitlement.feature.kind is not FeatureKind.ALLOCATION:
+        return None
+    return (EntitledLimit(WindowKind.LIFETIME, 0, Frame(WindowKind.LIFETIME)),)
 
 
 class _Frames:

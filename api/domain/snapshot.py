@@ -2,21 +2,30 @@
 
 The shapes here are what ``publish.lua`` stores and ``admit.lua`` reads:
 
-- a feature that is granted: ``[kind, limits]``; one that is not granted is absent;
-- a limit: ``[window code, units (-1: unlimited), shadow (0/1), bounds, code, status]``;
+- a feature that is granted, or an allocation: ``[kind, limits]``; any other is absent;
+- a limit: ``[window code, units (-1: unlimited, -2: not granted, only counted), shadow (0/1),
+  bounds, code, status]``;
 - bounds, in whole seconds since 1970: ``[]`` never turns; ``[0, length, offset]`` fixed length;
   otherwise the adjoining boundaries themselves, the first at or before the instant of building.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from zlib import crc32
 
 from api.domain.catalog import FeatureKind, WindowKind
-from api.domain.entitlements import CustomerFacts, EntitledLimit, Entitlements
+from api.domain.entitlements import (
+    CustomerFacts,
+    EntitledLimit,
+    Entitlements,
+    counted,
+    in_force,
+)
+from api.domain.unlocking import Holding, Promised
 from api.domain.windows import FIXED_SECONDS, Frame, Window, next_windows
 
 KIND_CODES = {
@@ -25,6 +34,10 @@ KIND_CODES = {
     FeatureKind.METERED: 2,
     FeatureKind.ALLOCATION: 3,
 }
+
+UNLIMITED = -1
+COUNTED_ONLY = -2
+"""Stands for the units of an allocation that is not granted: what is held is still counted."""
 
 DAY_SECONDS = 86_400
 _MONDAY = 4 * DAY_SECONDS
@@ -51,12 +64,7 @@ class Snapshot:
     refresh_at_s: int
     valid_until_s: int
     features: Mapping[int, EncodedFeature]
-    customer_type: str
-    plan: str
-    plans: tuple[str, ...]
-    withheld: tuple[str, ...]
-    blocked: tuple[str, ...]
-    """Features that an override takes away, so that no plan would bring them back."""
+    holding: Holding
 
 
 def build(
@@ -70,14 +78,15 @@ def build(
     features: dict[int, EncodedFeature] = {}
     horizon: int | None = None
     for key, entitlement in entitlements.features.items():
-        if not entitlement.granted:
+        in_windows = counted(entitlement)
+        if in_windows is None:
             continue
         limits: list[EncodedLimit] = []
-        for limit in entitlement.limits:
+        for limit in in_windows:
             bounds = encode_bounds(limit.frame, at, pins.get((key, limit.window)))
             if bounds and bounds[0] != 0:
                 horizon = bounds[-1] if horizon is None else min(horizon, bounds[-1])
-            limits.append(_encode_limit(limit, bounds))
+            limits.append(_encode_limit(limit, bounds, granted=entitlement.granted))
         features[feature_ids[key]] = (KIND_CODES[entitlement.feature.kind], limits)
     built_at_s = int(at.timestamp())
     ends = [] if horizon is None else [horizon]
@@ -90,11 +99,68 @@ def build(
         refresh_at_s=0 if horizon is None else _refresh_at(facts.key, built_at_s),
         valid_until_s=min(ends, default=0),
         features=features,
+        holding=holding_of(facts, entitlements, at),
+    )
+
+
+def holding_of(facts: CustomerFacts, entitlements: Entitlements, at: datetime) -> Holding:
+    """Return what a denial at that instant must know of the customer."""
+    overrides = in_force(facts, at)
+    return Holding(
         customer_type=facts.type,
         plan=entitlements.plan,
         plans=entitlements.plans,
         withheld=entitlements.withheld,
-        blocked=tuple(sorted(o.feature for o in facts.overrides if o.enabled is False)),
+        blocked=tuple(sorted(key for key, o in overrides.items() if o.enabled is False)),
+        overridden={
+            key: tuple(Promised(x.window, x.units, x.shadow) for x in overrides[key].limits)
+            for key in sorted(overrides)
+            if overrides[key].limits
+        },
+        add_ons=entitlements.add_ons,
+        zone=facts.timezone,
+    )
+
+
+def encode_holding(holding: Holding, version: int, revision: int) -> list[Any]:
+    """Return ``holding`` as a plain list; what is added to it is added at the end."""
+    return [
+        holding.customer_type,
+        holding.plan,
+        list(holding.plans),
+        list(holding.withheld),
+        list(holding.blocked),
+        version,
+        revision,
+        [
+            [key, [[x.window.code, _encode_units(x.units), int(x.shadow)] for x in promised]]
+            for key, promised in holding.overridden.items()
+        ],
+        [list(add_on) for add_on in holding.add_ons],
+        holding.zone,
+    ]
+
+
+def decode_holding(encoded: Sequence[Any]) -> Holding:
+    """Read what ``encode_holding`` made."""
+    kind, plan, plans, withheld, blocked, _, _, overridden, add_ons, zone, *_ = encoded
+    return Holding(
+        customer_type=kind,
+        plan=plan,
+        plans=tuple(plans),
+        withheld=tuple(withheld),
+        blocked=tuple(blocked),
+        overridden={
+            key: tuple(
+                Promised(
+                    WindowKind.from_code(code), None if units == UNLIMITED else units, shadow == 1
+                )
+                for code, units, shadow in promised
+            )
+            for key, promised in overridden
+        },
+        add_ons=tuple((key, quantity) for key, quantity in add_ons),
+        zone=zone,
     )
 
 
@@ -119,16 +185,19 @@ def encode_bounds(frame: Frame, at: datetime, pin: Window | None = None) -> list
     return [int(start.timestamp()) for start in starts]
 
 
-def _encode_limit(limit: EntitledLimit, bounds: list[int]) -> EncodedLimit:
-    units = -1 if limit.units is None else limit.units
+def _encode_limit(limit: EntitledLimit, bounds: list[int], *, granted: bool) -> EncodedLimit:
     return (
         limit.window.code,
-        units,
+        _encode_units(limit.units) if granted else COUNTED_ONLY,
         int(limit.shadow),
         bounds,
         limit.code or "",
         limit.status or 0,
     )
+
+
+def _encode_units(units: int | None) -> int:
+    return UNLIMITED if units is None else units
 
 
 def _refresh_at(key: str, built_at_s: int) -> int:

@@ -28,6 +28,7 @@ from api.domain.errors import (
     Unavailable,
     UnknownFeature,
 )
+from api.gates import shadow
 from api.gates.denials import explain
 from api.gates.judge import CountersLost, Judge
 from api.gates.outage import Outage
@@ -156,6 +157,8 @@ class Gate:
     ) -> dict[str, tuple[WindowFigure, ...] | None]:
         """Return the windows of each feature as they stand; None where it is not granted.
 
+        What is still held of an allocation that is not granted any more is shown.
+
         Raises: UnknownCustomer, UnknownFeature, Unavailable. Cost: one round trip per 100.
         """
         found: dict[str, tuple[WindowFigure, ...] | None] = {}
@@ -166,7 +169,7 @@ class Gate:
             operation = Operation(Action.CHECK, customer, "", items)
             reply = await self._judge.ask(operation, at, journaled=False)
             for feature, row in zip(batch, reply.rows, strict=True):
-                found[feature] = None if row == NOT_GRANTED else figures(row)
+                found[feature] = None if row == NOT_GRANTED else _standing(figures(row))
         return found
 
     async def feature(self, key: str) -> Feature:
@@ -256,7 +259,7 @@ class Gate:
         *,
         replayed: bool,
     ) -> tuple[Consumption, ...]:
-        return tuple(
+        consumed = tuple(
             Consumption(
                 ConsumptionId(reply.at_ms, place, operation.operation_id).encode(),
                 customer,
@@ -267,6 +270,9 @@ class Gate:
             )
             for place, ((feature, units), row) in enumerate(zip(asked, reply.rows, strict=True))
         )
+        if operation.action is Action.CONSUME and not replayed:
+            shadow.tell(consumed)
+        return consumed
 
     def _denied(
         self, customer: str, asked: Sequence[tuple[Feature, int]], reply: Reply, at: int
@@ -285,6 +291,10 @@ class Gate:
     def feature_id(self, feature: str) -> int:
         """Return the number that stands for a feature of the newest catalog."""
         return self._revisions.newest.feature_ids[feature]
+
+
+def _standing(windows: tuple[WindowFigure, ...]) -> tuple[WindowFigure, ...] | None:
+    return windows if any(w.granted or w.used for w in windows) or not windows else None
 
 
 def _journaled(feature: Feature) -> bool:

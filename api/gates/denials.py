@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from api.domain import codes
 from api.domain.catalog import Catalog, Feature
-from api.domain.decision import Decision, Holding, WindowFigure, deny
+from api.domain.decision import Decision, WindowFigure, deny
+from api.domain.unlocking import Holding
 from api.metering.counters import NOT_GRANTED, Reply, figures
 
 
@@ -40,6 +41,8 @@ def explain(
 
 
 def _over(figure: WindowFigure, units: int) -> bool:
+    if not figure.granted:
+        return True
     if figure.limit is None or figure.shadow:
         return False
     return figure.used + figure.held + units > figure.limit

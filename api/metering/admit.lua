@@ -16,12 +16,13 @@
 -- Reply, MessagePack:
 --   {1, entry id, refresh, counted at ms, figures...}   allowed; refresh 1: the snapshot wants
 --                                        building again
---   {2, holding, refresh, rows...}       denied; a row is 0 (not granted) or figures
+--   {2, holding, refresh, rows...}       denied; a row is 0 (not granted) or figures; those of
+--                                        an allocation also where it is not granted
 --   {3, reply that was given}            the same operation again
 --   {4} same operation id, other contents   {5} snapshot unknown or past   {6} counters unknown
 --   {7, marker or ''} another epoch         {8} journal full   {9, server ms} clocks differ
 --   {10, item} below zero                   {11, item} beyond 2^53 - 1
---   figures: per limit window code, limit (-1: none), used, start, end (0: never), code, status,
+--   figures: per limit window code, limit (-1: none, -2: not granted), used, start, end (0: never), code, status,
 --   shadow, in one flat list; of an allowed call as they are after it, else as before.
 -- Cost: O(items x limits), two hash reads and at most one hash write, one XADD, one SET.
 -- Bounds: at most 100 items; a snapshot's lists are at most 12 boundaries long.
@@ -172,7 +173,7 @@ for i = 2, n do
         if reached > 9007199254740991 then
           return pack({11, i - 2})
         end
-        if limit[2] >= 0 and reached > limit[2] and limit[3] == 0 then
+        if limit[2] == -2 or (limit[2] >= 0 and reached > limit[2] and limit[3] == 0) then
           denied = true
         end
       end

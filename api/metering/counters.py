@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from api.domain import keys
 from api.domain.admission import Action
 from api.domain.catalog import WindowKind
-from api.domain.decision import Holding, WindowFigure
+from api.domain.decision import WindowFigure
+from api.domain.snapshot import COUNTED_ONLY, UNLIMITED, decode_holding
+from api.domain.unlocking import Holding
 from api.infra.lua import Script
 from api.infra.packing import unpack
 from api.infra.redis import RedisDoor
@@ -20,7 +22,6 @@ _ACTIONS = {Action.CONSUME: "c", Action.CHECK: "k", Action.RELEASE: "r", Action.
 _FIGURE = 8
 NOT_GRANTED = 0
 """Stands in a reply's rows for an item that the customer is not granted."""
-_HOLDING = 5
 
 
 class Verdict(IntEnum):
@@ -58,9 +59,9 @@ class Operation(NamedTuple):
 class Reply(NamedTuple):
     """The judge's answer, as it came.
 
-    ``rows`` hold per item the flat figures, or 0 where the feature is not granted; for
-    ``REPLAYED`` those of the first time. ``entry`` is the journal entry's id, empty once recorded;
-    ``at_ms`` the instant under which the operation is recorded.
+    ``rows`` hold per item the flat figures, or 0 where the feature is not granted and nothing of
+    it counted; for ``REPLAYED`` those of the first time. ``entry`` is the journal entry's id, empty
+    once recorded; ``at_ms`` the instant under which the operation is recorded.
     """
 
     verdict: Verdict
@@ -116,9 +117,7 @@ def read_reply(reply: Sequence[Any]) -> Reply:
     if verdict == Verdict.ALLOWED:
         return Reply(Verdict.ALLOWED, reply[1], reply[2] == 1, reply[4:], at_ms=int(reply[3]))
     if verdict == Verdict.DENIED:
-        kind, plan, plans, withheld, blocked = reply[1][:_HOLDING]
-        holding = Holding(kind, plan, tuple(plans), tuple(withheld), tuple(blocked))
-        return Reply(Verdict.DENIED, "", reply[2] == 1, reply[3:], holding)
+        return Reply(Verdict.DENIED, "", reply[2] == 1, reply[3:], decode_holding(reply[1]))
     if verdict == Verdict.REPLAYED:
         first = reply[1]
         return Reply(Verdict.REPLAYED, first[1], refresh=False, rows=first[4:], at_ms=int(first[3]))
@@ -137,7 +136,7 @@ def figures(row: Sequence[Any]) -> tuple[WindowFigure, ...]:
         found.append(
             WindowFigure(
                 WindowKind.from_code(kind),
-                None if limit < 0 else int(limit),
+                None if limit == UNLIMITED else max(0, int(limit)),
                 int(used),
                 start or None,
                 stop or None,
@@ -145,6 +144,7 @@ def figures(row: Sequence[Any]) -> tuple[WindowFigure, ...]:
                 code or None,
                 status or None,
                 shadow == 1,
+                limit != COUNTED_ONLY,
             )
         )
     return tuple(found)

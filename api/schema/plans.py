@@ -9,8 +9,8 @@ import strawberry
 
 from api.domain import catalog as domain
 from api.domain import codes
-from api.domain.decision import Holding, plans_that_allow
 from api.domain.errors import InvalidInput
+from api.domain.unlocking import Asked, Holding, Known, plans_that_allow
 from api.gates.principal import Principal
 from api.schema import ids
 from api.schema.context import Context
@@ -210,4 +210,5 @@ def _helped(
         return False
     holder = min(plan.customer_types, default=catalog.default_customer_type)
     holding = Holding(holder, plan.key, (plan.key,))
-    return bool(plans_that_allow(catalog, holding, feature.key, 1, {limit.window: limit.units}))
+    asked = Asked(feature.key, 1, {limit.window: Known(limit.units, None)}, 0)
+    return bool(plans_that_allow(catalog, holding, asked))

@@ -169,7 +169,7 @@ def _figures_of(figures: repair.Figures) -> list[FeatureUsage]:
     return [
         FeatureUsage(
             feature=key,
-            granted=windows is not None,
+            granted=windows is not None and all(figure.granted for figure in windows),
             windows=[window_of(figure) for figure in windows or ()],
         )
         for key, windows in figures.items()

@@ -8,13 +8,14 @@ import pytest
 
 from api.catalog.file import parse
 from api.domain.catalog import Catalog
-from api.domain.decision import Holding, WindowFigure, deny
+from api.domain.decision import WindowFigure, deny
 from api.domain.entitlements import (
     CustomerFacts,
     SubscriptionFacts,
     SubscriptionStatus,
     entitle,
 )
+from api.domain.snapshot import holding_of
 from api.domain.windows import window_at
 
 ROOT = Path(__file__).parents[2]
@@ -123,7 +124,7 @@ def test_the_worked_example_answers_as_its_table_says(
 
     decision = deny(
         paper,
-        Holding("reader", entitlements.plan, entitlements.plans),
+        holding_of(facts, entitlements, AT),
         facts.key,
         entitlement.feature,
         1,

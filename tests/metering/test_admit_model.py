@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from api.domain.admission import Action, Count, Judgement, Outcome, Slot, judge
 from api.domain.catalog import Feature, FeatureKind, WindowKind
-from api.domain.entitlements import EntitledLimit, Entitlement
+from api.domain.entitlements import EntitledLimit, Entitlement, counted
 from api.domain.windows import Frame, Window, moved, window_at
 from api.metering.counters import Counters, Operation, Reply, Verdict, figures
 from tests.support.judging import install, open_door, snapshot_of
 
 START = datetime(2026, 1, 29, 22, 58, 30, tzinfo=UTC)
 ZONES = ("UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kolkata", "Pacific/Apia")
-FEATURES = ("calls", "sites")
+FEATURES = {"calls": FeatureKind.METERED, "sites": FeatureKind.ALLOCATION}
 
 
 @st.composite
@@ -32,10 +32,10 @@ def frames(draw: st.DrawFn) -> Frame:
 @st.composite
 def entitlements(draw: st.DrawFn) -> dict[str, Entitlement]:
     found = {}
-    for key in FEATURES:
+    for key, kind in FEATURES.items():
         limits = draw(st.lists(frames(), max_size=3, unique_by=lambda f: f.kind))
         found[key] = Entitlement(
-            Feature(key, key, FeatureKind.METERED),
+            Feature(key, key, kind),
             granted=draw(st.sampled_from((True, True, True, False))),
             limits=tuple(
                 EntitledLimit(
@@ -52,7 +52,9 @@ def entitlements(draw: st.DrawFn) -> dict[str, Entitlement]:
 
 calls = st.tuples(
     st.sampled_from((Action.CONSUME,) * 4 + (Action.CHECK, Action.RELEASE, Action.STATE)),
-    st.lists(st.tuples(st.sampled_from(FEATURES), st.integers(1, 6)), min_size=1, max_size=3),
+    st.lists(
+        st.tuples(st.sampled_from(tuple(FEATURES)), st.integers(1, 6)), min_size=1, max_size=3
+    ),
     st.sampled_from((0, 0, 1, 20, 61, 3_600, 50_000)),
     st.sampled_from((0, 0, 0, 700)),
 )
@@ -66,6 +68,7 @@ def shown(judgement: Judgement) -> list[list[tuple[object, ...]] | None]:
             (
                 f.limit.window,
                 f.limit.units,
+                f.granted,
                 f.used,
                 None if f.window.ends_at is None else int(f.window.starts_at.timestamp()),
                 None if f.window.ends_at is None else int(f.window.ends_at.timestamp()),
@@ -80,7 +83,10 @@ def answered(reply: Reply) -> list[list[tuple[object, ...]] | None]:
     return [
         None
         if row == 0
-        else [(f.window, f.limit, f.used, f.starts_at_s, f.resets_at_s) for f in figures(row)]
+        else [
+            (f.window, f.limit, f.granted, f.used, f.starts_at_s, f.resets_at_s)
+            for f in figures(row)
+        ]
         for row in reply.rows
     ]
 
@@ -110,7 +116,7 @@ async def test_the_model_and_the_machine_agree(
         counts: dict[Slot, Count] = {
             (key, limit.window): Count(window_at(limit.frame, START), 0)
             for key, entitlement in entitled.items()
-            for limit in entitlement.limits
+            for limit in counted(entitlement) or ()
         }
         pins: dict[Slot, Window] = {}
         at, version = START, 1

@@ -7,7 +7,7 @@ from api.domain import keys
 from api.domain.admission import Slot
 from api.domain.catalog import Catalog, CustomerType, Feature, Plan
 from api.domain.entitlements import CustomerFacts, Entitlement, Entitlements
-from api.domain.snapshot import Snapshot, build
+from api.domain.snapshot import Snapshot, build, encode_holding
 from api.domain.windows import Window
 from api.infra.packing import pack
 from api.infra.redis import RedisDoor
@@ -61,7 +61,7 @@ async def install(door: RedisDoor, customer: str, snapshot: Snapshot, *, fill: b
         snapshot.customer_id,
         snapshot.built_at_s,
     )
-    holding = [snapshot.customer_type, snapshot.plan, list(snapshot.plans), [], []]
+    holding = encode_holding(snapshot.holding, snapshot.version, 1)
     fields: list[str | bytes | int] = ["m", b"".join(map(pack, head)), "x", pack(holding)]
     slots: list[str | bytes | int] = ["_", EPOCH]
     for feature_id, feature in snapshot.features.items():

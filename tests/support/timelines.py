@@ -14,15 +14,17 @@ from datetime import UTC, datetime, timedelta
 
 from api.domain.admission import Action, Count, Figure, Judgement, Outcome, Slot, judge
 from api.domain.catalog import Catalog, Limit, WindowKind
-from api.domain.decision import Decision, Holding, WindowFigure, allow, deny
+from api.domain.decision import Decision, WindowFigure, allow, deny
 from api.domain.entitlements import (
     CustomerFacts,
     Entitlements,
     OverrideFacts,
     SubscriptionFacts,
     SubscriptionStatus,
+    counted,
     entitle,
 )
+from api.domain.snapshot import holding_of
 from api.domain.transitions import carried, settle, with_pins
 from api.domain.windows import Frame, Window, window_at
 from tests.support.builders import instant
@@ -150,7 +152,7 @@ class Life:
         windows = None if row is None else tuple(map(_figure, row))
         if judged.outcome is Outcome.ALLOWED:
             return allow("ada", feature, units, windows or ())
-        holding = Holding(self._facts.type, held.plan, held.plans, held.withheld)
+        holding = holding_of(self._facts, held, at)
         found = self._catalog.features[feature]
         at_s = int(at.timestamp())
         return deny(self._catalog, holding, "ada", found, units, windows, at_s=at_s)
@@ -200,7 +202,7 @@ class Life:
         self._valid_until = settled.entitlements.valid_until
         counts: dict[Slot, Count] = {}
         for feature, entitlement in settled.entitlements.features.items():
-            for limit in entitlement.limits:
+            for limit in counted(entitlement) or ():
                 slot = (feature, limit.window)
                 window = window_at(limit.frame, at, settled.pins.get(slot))
                 used = sum(u for t, f, u in self._events if f == feature and t in window)
@@ -227,6 +229,7 @@ def _figure(figure: Figure) -> WindowFigure:
         code=limit.code,
         status=limit.status,
         shadow=limit.shadow,
+        granted=figure.granted,
     )
 
 
