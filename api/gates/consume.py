@@ -144,6 +144,12 @@ class Gate:
         """
         return await self._count(Action.RELEASE, customer, feature, units, key, at)
 
+    async def release_as(
+        self, name: str, customer: str, feature: str, units: int, at: int
+    ) -> Consumption:
+        """Give back as ``release``, under a name of our own: it begins with ~, no caller's does."""
+        return await self._count(Action.RELEASE, customer, feature, units, name, at, own=True)
+
     async def state(
         self, customer: str, feature: str, units: int, key: str | None, at: int
     ) -> Consumption:
@@ -183,9 +189,17 @@ class Gate:
             return error
 
     async def _count(
-        self, action: Action, customer: str, feature: str, units: int, key: str | None, at: int
+        self,
+        action: Action,
+        customer: str,
+        feature: str,
+        units: int,
+        key: str | None,
+        at: int,
+        *,
+        own: bool = False,
     ) -> Consumption:
-        outcome = await self._decide(action, customer, ((feature, units),), key, at)
+        outcome = await self._decide(action, customer, ((feature, units),), key, at, own=own)
         if isinstance(outcome, Denied):
             raise InvalidInput(outcome.decisions[0].message or f"{feature} is not granted")
         return outcome[0]
@@ -197,6 +211,8 @@ class Gate:
         items: tuple[tuple[str, int], ...],
         key: str | None,
         at: int,
+        *,
+        own: bool = False,
     ) -> tuple[Consumption, ...] | Denied:
         asked = []
         for name, units in items:
@@ -206,6 +222,8 @@ class Gate:
                 raise InvalidInput(f"{name} is a {feature.kind} feature: check it, nothing is used")
             asked.append((feature, units))
         journaled = any(_journaled(f) for f, _ in asked)
+        if key is not None and not own:
+            expect_key(key)
         operation = self._operation(action, customer, asked, key)
         if key is not None and journaled:
             known = await self._recorded(customer, asked, operation, at)
@@ -243,7 +261,6 @@ class Gate:
         ids = [(self.feature_id(feature.key), units) for feature, units in asked]
         if key is None:
             return Operation(action, customer, f"~{self._prefix}{next(self._numbers):x}", ids)
-        expect_key(key)
         record_ms = min(feature.replay_seconds for feature, _ in asked) * 1000
         recorded = any(_journaled(feature) for feature, _ in asked)
         here_ms = min(record_ms, REPLAY_HERE_MS) if recorded else record_ms

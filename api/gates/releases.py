@@ -1,12 +1,20 @@
 """Giving back what a named consumption took, in the windows in which it was counted.
 
-The record is the judge here: it knows what was taken and what of it was given back already. Units
-are given back at the instant of the consumption, so a window that has ended is corrected in the
-record only; the counters then forget the customer and are filled again.
+The record is the judge here: it knows what was taken and what of it was given back already.
+
+Metered units are given back at the instant of the consumption, so a window that has ended is
+corrected in the record only; the counters then forget the customer and are filled again.
+
+Units of an allocation are given back by the counters, which judge what is held now, and nothing
+else is written down: their journal's entry in the record, under a name made of both operations,
+is the release. So a refusal leaves nothing behind, and a process that dies after any line leaves
+a release that happened and counts, or none. Releases of one customer's allocations take turns.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import secrets
 from datetime import datetime
 
@@ -23,6 +31,8 @@ from api.metering.hydration import Hydration
 from api.metering.journal import instant
 
 _sql = Queries.load("usage")
+
+_OTHER_CONTENTS = "idempotencyKey was used for a release with other contents"
 
 
 class Releases:
@@ -41,6 +51,9 @@ class Releases:
         self._hydration = hydration
         self._numbers = numbers
         self._gate = gate
+        # Whoever waits for the counters holds a connection, and the drain they wait for needs
+        # another: more than one at a time could take all of the pool.
+        self._one = asyncio.Lock()
 
     async def release(
         self,
@@ -53,9 +66,11 @@ class Releases:
     ) -> Consumption:
         """Give back ``units`` of what ``consumption_id`` took of ``feature``.
 
-        Never more than it took, all releases together; the same key gives back once.
+        Never more than it took, all releases together; the same key gives back once, whenever it
+        is told again.
         Raises: InvalidInput, IdempotencyConflict, UnknownCustomer, Unavailable.
-        Cost: a drain of the shard's journal and one transaction.
+        Cost: a drain of the shard's journal and one transaction; an allocation's waits for the
+        counters as well, one at a time in a process.
         """
         found = await self._gate.feature(feature)
         expect_units(units)
@@ -64,19 +79,27 @@ class Releases:
         consumption = ConsumptionId.decode(consumption_id)
         feature_id = self._gate.feature_id(feature)
         customer_id = await self._numbers.number(customer)
-        await self._drainer.drain([keys.shard_of(customer)])
         operation_id = key if key is not None else f"~{secrets.token_urlsafe(12)}"
-        allocation = found.kind is FeatureKind.ALLOCATION
+        if found.kind is FeatureKind.ALLOCATION:
+            name = _name(consumption, operation_id)
+            async with self._one, self._database.transaction() as conn:
+                await conn.execute(_sql.lock_customer_releases, customer_id)
+                await self._drainer.pass_barrier(keys.shard_of(customer))
+                before = await _released_before(
+                    conn, customer_id, feature_id, consumption, name, units
+                )
+                if before is None:
+                    return await self._gate.release_as(name, customer, feature, units, at)
+            windows = (await self._gate.figures(customer, [feature], at))[feature] or ()
+            own = ConsumptionId(round(before.timestamp() * 1000), 0, name).encode()
+            return Consumption(own, customer, feature, units, windows, replayed=True)
+        await self._drainer.pass_barrier(keys.shard_of(customer))
         async with self._database.transaction() as conn:
             replayed = await self._record(
                 conn, customer_id, feature_id, consumption, operation_id, units, instant(at)
             )
-            if not replayed and not allocation:
+            if not replayed:
                 await _give_back(conn, customer_id, feature_id, consumption, operation_id, units)
-        if allocation:
-            # What is held now is the counters' to judge; the id makes a repeat harmless.
-            name = f"{operation_id}@{consumption.operation_id}"[-200:].lstrip("~")
-            return await self._gate.release(customer, feature, units, name, at)
         await self._hydration.forget(customer)
         windows = (await self._gate.figures(customer, [feature], at))[feature] or ()
         own = ConsumptionId(consumption.at_ms, consumption.item, operation_id).encode()
@@ -99,18 +122,66 @@ class Releases:
         before = await conn.fetchrow(_sql.find_release, *named, operation_id)
         if before is not None:
             if (before["item"], before["units"]) != (consumption.item, units):
-                raise IdempotencyConflict(
-                    f"idempotencyKey {operation_id!r} was used for a release with other contents"
-                )
+                raise IdempotencyConflict(_OTHER_CONTENTS)
             return True
         released = await conn.fetchval(_sql.released_of, *named, consumption.item)
-        if released + units > taken:
-            raise InvalidInput(
-                f"the consumption took {taken} units and {released} were given back already; "
-                f"{units} more cannot be"
-            )
+        _expect_left(taken, released, units)
         await conn.execute(_sql.record_release, *named, operation_id, consumption.item, units, at)
         return False
+
+
+async def _released_before(
+    conn: Connection,
+    customer_id: int,
+    feature_id: int,
+    consumption: ConsumptionId,
+    name: str,
+    units: int,
+) -> datetime | None:
+    """Return when the release of that name was counted; None if it was not and yet may be."""
+    taken = await _taken(conn, customer_id, feature_id, consumption)
+    rows = await conn.fetch(
+        _sql.counted_releases,
+        customer_id,
+        feature_id,
+        instant(consumption.at_ms),
+        _stem(consumption),
+    )
+    own, _, item = name.rpartition(".")
+    released = 0
+    for row in rows:
+        other, _, of_item = row["operation_id"].rpartition(".")
+        if other == own:
+            if (of_item, row["units"]) != (item, units):
+                raise IdempotencyConflict(_OTHER_CONTENTS)
+            counted_at: datetime = row["at"]
+            return counted_at
+        if of_item == item:
+            released += int(row["units"])
+    _expect_left(taken, released, units)
+    return None
+
+
+def _expect_left(taken: int, released: int, units: int) -> None:
+    if released + units > taken:
+        raise InvalidInput(
+            f"the consumption took {taken} units and {released} were given back already; "
+            f"{units} more cannot be"
+        )
+
+
+def _stem(consumption: ConsumptionId) -> str:
+    """Return what the names of all releases of a consumption begin with."""
+    return f"~release:{_digest(f'{consumption.at_ms:x}.{consumption.operation_id}')}."
+
+
+def _name(consumption: ConsumptionId, operation_id: str) -> str:
+    """Return the name of a release in the record: no caller can give it, and no two share it."""
+    return f"{_stem(consumption)}{_digest(operation_id)}.{consumption.item:x}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 async def _taken(
@@ -138,8 +209,7 @@ async def _give_back(
     await conn.fetchval(
         _sql.record_events,
         [customer_id],
-        # The release may bear the consumption's own name; the record holds one event of a name.
-        [f"~{operation_id}@{consumption.operation_id}"],
+        [_name(consumption, operation_id)],
         [consumption.item],
         [instant(consumption.at_ms)],
         [feature_id],

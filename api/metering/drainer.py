@@ -20,7 +20,7 @@ from api.infra.lua import Script
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
 from api.infra.redis import RedisDoor
-from api.metering.journal import ORIGIN, Entry, EntryId, read, render
+from api.metering.journal import ORIGIN, Entry, EntryId, entry_id, read, render
 from api.metering.partitions import Partitions
 
 _sql = Queries.load("usage")
@@ -57,6 +57,15 @@ class Drainer:
             await self._joined(shard)
             if self._reached.get((shard, epoch), ORIGIN) < until:
                 await self._expect_entry(shard, epoch, until)
+
+    async def pass_barrier(self, shard: int) -> None:
+        """Wait until the record holds all that the shard's journal holds now.
+
+        Raises and costs as ``reach``, and one entry of the journal.
+        """
+        epoch = self._door.epoch(shard)
+        mark = await self._door.command("XADD", keys.journal(shard), "*", "b", "")
+        await self.reach(shard, epoch, entry_id(mark))
 
     async def _expect_entry(self, shard: int, epoch: int, until: EntryId) -> None:
         """Refuse to wait for an entry that neither the journal nor the record has.

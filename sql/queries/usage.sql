@@ -161,6 +161,18 @@ order by item;
 -- Corrections of one customer take turns; held to the end of the transaction.
 select pg_advisory_xact_lock(hashtextextended('usage:' || $1::bigint::text, 0));
 
+-- name: lock_customer_releases :exec
+-- Releases of one customer's allocations take turns, also while one waits for the counters. A lock
+-- of its own: what that one waits for may be a correction.
+select pg_advisory_xact_lock(hashtextextended('releases:' || $1::bigint::text, 0));
+
+-- name: counted_releases :many
+-- What the counters gave back of one consumption of an allocation, by the beginning of the names.
+-- A day for clocks that differ; usage_events_by_feature, older partitions pruned.
+select operation_id, -units as units, at from usage_events
+where customer_id = $1 and feature_id = $2 and at >= $3::timestamptz - interval '1 day'
+    and units < 0 and starts_with(operation_id, $4);
+
 -- name: released_of :one
 -- Units already given back of one item of a consumption.
 select coalesce(sum(units), 0)::bigint from usage_releases
