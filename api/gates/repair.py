@@ -21,6 +21,7 @@ from api.domain.admission import COUNTED_KINDS
 from api.domain.catalog import FeatureKind, WindowKind
 from api.domain.decision import WindowFigure
 from api.domain.errors import InvalidInput
+from api.domain.windows import FIXED_SECONDS
 from api.gates.consume import Gate
 from api.infra.postgres import Database
 from api.infra.queries import Queries
@@ -29,10 +30,11 @@ from api.infra.telemetry import correlation_id
 from api.metering.drainer import Drainer
 from api.metering.drift import DriftCheck
 from api.metering.hydration import Hydration, Slot, slots_of, used_in
-from api.metering.journal import entry_id
 from api.metering.usage import floor_hour
 
 _sql = Queries.load("usage")
+
+_QUARTER_SECONDS = 900
 
 Figures = Mapping[str, tuple[WindowFigure, ...] | None]
 """Windows by feature; None where it is not granted."""
@@ -126,14 +128,14 @@ class Repair:
         """
         why = require_reason(reason)
         customer_id = await self._holders.number(customer)
-        since = await self._reset_since(customer, feature, window, at)
         before = await self._gate.figures(customer, [feature], _ms(at))
-        await self._drained(customer)
+        since, bounds = await self._reset_since(customer, feature, window, at)
+        await self._drainer.pass_barrier(keys.shard_of(customer))
         feature_id = self._revisions.newest.feature_ids[feature]
         async with self._database.transaction() as conn:
             await conn.execute(_sql.lock_customer_usage, customer_id)
             groups = await conn.fetch(
-                _sql.counted_groups, customer_id, feature_id, since, floor_hour(at)
+                _sql.counted_groups, customer_id, feature_id, since, floor_hour(at), bounds
             )
             units = sum(int(row["units"]) for row in groups)
             operation_id = f"~reset:{secrets.token_urlsafe(12)}"
@@ -141,7 +143,8 @@ class Repair:
                 _sql.record_events,
                 [customer_id for _ in groups],
                 [operation_id for _ in groups],
-                list(range(len(groups))),
+                # Each group has an instant of its own.
+                [0 for _ in groups],
                 [row["at"] for row in groups],
                 [feature_id for _ in groups],
                 [-int(row["units"]) for row in groups],
@@ -231,7 +234,8 @@ class Repair:
 
     async def _reset_since(
         self, customer: str, feature: str, window: WindowKind | None, at: datetime
-    ) -> datetime:
+    ) -> tuple[datetime, list[datetime]]:
+        """Return the start of what is reset, and from where quarters of an hour are laid."""
         known = await self._gate.feature(feature)
         if known.kind is FeatureKind.ALLOCATION:
             raise InvalidInput(
@@ -254,14 +258,7 @@ class Repair:
                 f"{feature} has no limit over {named} for this customer. What never resets is "
                 "raised by an override."
             )
-        return min(starts)
-
-    async def _drained(self, customer: str) -> None:
-        """Wait until the record holds all that was counted for the customer so far."""
-        shard = keys.shard_of(customer)
-        epoch = self._door.epoch(shard)
-        mark = await self._door.command("XADD", keys.journal(shard), "*", "b", "reset")
-        await self._drainer.reach(shard, epoch, entry_id(mark))
+        return min(starts), _bounds(figures)
 
     async def _note(
         self, action: str, customer_id: int, actor: str, reason: str, at: datetime
@@ -280,6 +277,21 @@ class Repair:
     def _counted(self) -> Sequence[str]:
         catalog = self._revisions.newest.catalog
         return [key for key, known in catalog.features.items() if known.kind in COUNTED_KINDS]
+
+
+def _bounds(figures: Sequence[WindowFigure]) -> list[datetime]:
+    """Return an instant for each way in which windows lie across the quarters of an hour.
+
+    Windows laid from one anchor all begin at the same time of day; a minute is counted by hour.
+    """
+    ends = {
+        bound % _QUARTER_SECONDS
+        for figure in figures
+        if figure.window not in FIXED_SECONDS
+        for bound in (figure.starts_at_s, figure.resets_at_s)
+        if bound is not None
+    }
+    return [datetime.fromtimestamp(phase, UTC) for phase in sorted(ends | {0})]
 
 
 def _ms(at: datetime) -> int:

@@ -189,13 +189,19 @@ insert into usage_releases (customer_id, consumption_id, operation_id, item, uni
 values ($1, $2, $3, $4, $5, $6);
 
 -- name: counted_groups :many
--- What a reset must take back, at the instants where it was counted: by hour, in the present hour
--- by minute, so that no shorter window inside is left below zero. usage_events_by_feature.
-select max(at) as at, sum(units)::bigint as units
-from usage_events
-where customer_id = $1 and feature_id = $2 and at >= $3
-group by case when at >= $4 then date_trunc('minute', at) else date_trunc('hour', at, 'UTC') end
-having sum(units) <> 0
+-- What a reset must take back, at the instants where it was counted: by quarter of an hour, laid
+-- from each of $5, and in the present hour by minute. Zones differ by whole quarters, and $5 are the
+-- bounds of the present windows: so no group lies on both sides of a window's beginning, and none
+-- is left below zero. usage_events_by_feature.
+select max(e.at) as at, sum(e.units)::bigint as units
+from usage_events as e
+cross join lateral (
+    select array_agg(date_bin('15 minutes', e.at, laid.since) order by laid.since) as quarters
+    from unnest($5::timestamptz[]) as laid (since)
+) as bins
+where e.customer_id = $1 and e.feature_id = $2 and e.at >= $3
+group by bins.quarters, case when e.at >= $4 then date_trunc('minute', e.at) end
+having sum(e.units) <> 0
 order by 1;
 
 -- name: drain_lag :one
