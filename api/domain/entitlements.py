@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from api.domain.catalog import (
@@ -46,6 +46,10 @@ GIVING = frozenset(
     {SubscriptionStatus.TRIALING, SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE}
 )
 """Statuses that can give a plan; ``past_due`` only while the catalog's policy keeps access."""
+
+TRIAL_GRACE = timedelta(days=3)
+"""How long a trial gives its plan past its end while the provider is not heard: as long as Stripe
+goes on delivering an event."""
 
 WITHHELD = frozenset(
     {SubscriptionStatus.PAST_DUE, SubscriptionStatus.UNPAID, SubscriptionStatus.PAUSED}
@@ -291,8 +295,17 @@ def gives(catalog: Catalog, subscription: SubscriptionFacts, at: datetime) -> bo
     return not (past_due and catalog.past_due is PastDuePolicy.WITHDRAW)
 
 
+def last_instant(subscription: SubscriptionFacts) -> datetime | None:
+    """Return when access ends by itself if nothing more is heard; None while it renews."""
+    if subscription.status is SubscriptionStatus.TRIALING and subscription.trial_ends_at:
+        silence = subscription.trial_ends_at + TRIAL_GRACE
+        return min(silence, subscription.ends_at) if subscription.ends_at else silence
+    return subscription.ends_at
+
+
 def _ended(subscription: SubscriptionFacts, at: datetime) -> bool:
-    return subscription.ends_at is not None and subscription.ends_at <= at
+    last = last_instant(subscription)
+    return last is not None and last <= at
 
 
 def _changes(facts: CustomerFacts) -> Iterator[datetime]:
@@ -301,8 +314,9 @@ def _changes(facts: CustomerFacts) -> Iterator[datetime]:
         if override.expires_at is not None:
             yield override.expires_at
     for subscription in facts.subscriptions:
-        if subscription.status in GIVING | WITHHELD and subscription.ends_at is not None:
-            yield subscription.ends_at
+        last = last_instant(subscription)
+        if subscription.status in GIVING | WITHHELD and last is not None:
+            yield last
 
 
 def _price(catalog: Catalog, subscription: SubscriptionFacts) -> Price | None:

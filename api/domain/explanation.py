@@ -17,6 +17,7 @@ from api.domain.entitlements import (
     SubscriptionStatus,
     entitle,
     gives,
+    last_instant,
 )
 from api.domain.windows import Window, window_at
 
@@ -110,12 +111,13 @@ def _window(limit: EntitledLimit, pin: Window | None, at: datetime) -> PresentWi
 
 def _holding(catalog: Catalog, subscription: SubscriptionFacts, at: datetime) -> Holding:
     giving = gives(catalog, subscription, at)
+    last = last_instant(subscription)
     if giving:
         why = "It gives its plan and add-ons."
     elif subscription.status not in GIVING:
         why = f"A subscription that is {subscription.status.value} gives nothing."
-    elif subscription.ends_at is not None and subscription.ends_at <= at:
-        why = f"It ended at {subscription.ends_at.isoformat()}."
+    elif last is not None and last <= at:
+        why = f"It ended at {last.isoformat()}."
     elif subscription.plan is not None and subscription.plan not in catalog.plans:
         why = f"The catalog has no plan {subscription.plan!r}."
     elif (

@@ -412,3 +412,15 @@ def test_the_same_facts_give_the_same_answer_in_whatever_order_they_are_read() -
     )
     one = judged(facts(subscriptions=held), sold)
     assert judged(facts(subscriptions=held[::-1]), sold) == one
+
+
+def test_a_trial_whose_end_was_never_told_gives_its_plan_for_three_days_more() -> None:
+    end = instant("2026-03-20")
+    trial = subscription(status=SubscriptionStatus.TRIALING, trial_ends_at=end)
+    held = facts(subscriptions=(trial,))
+    for after in (-timedelta(days=1), timedelta(days=2)):
+        given = entitle(catalog(), held, end + after)
+        assert (given.plan, given.valid_until) == ("starter", end + timedelta(days=3))
+    assert entitle(catalog(), held, end + timedelta(days=3)).plan == "free"
+    active = facts(subscriptions=(subscription(trial_ends_at=end),))
+    assert entitle(catalog(), active, end + timedelta(days=30)).plan == "starter"
