@@ -178,6 +178,10 @@ class Gate:
                 found[feature] = None if row == NOT_GRANTED else _standing(figures(row))
         return found
 
+    async def catch_up(self) -> None:
+        """Settle what passed blind in this process, if the counters are back."""
+        await self._outage.catch_up()
+
     async def feature(self, key: str) -> Feature:
         """Return the feature of that key in the newest catalog. Raises: UnknownFeature."""
         return await self._feature(key)

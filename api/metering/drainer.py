@@ -226,6 +226,7 @@ async def _fenced(conn: Connection, epochs: Mapping[int, int]) -> list[int]:
 
 
 async def _write(conn: Connection, entries: Sequence[Entry]) -> None:
+    entries = await _first_told(conn, entries)
     if not entries:
         return
     rows = [(e, n, f, u) for e in entries for n, (f, u) in enumerate(e.items) if u != 0]
@@ -250,6 +251,25 @@ async def _write(conn: Connection, entries: Sequence[Entry]) -> None:
             [e.fingerprint for e in named],
             [e.answer for e in named],
         )
+
+
+async def _first_told(conn: Connection, entries: Sequence[Entry]) -> list[Entry]:
+    """Leave out named operations that the record holds from another instant already.
+
+    Such a one was counted blind in an outage, and again by counters that had not heard of it.
+    """
+    named = [e for e in entries if e.fingerprint]
+    if not named:
+        return list(entries)
+    told = await conn.fetch(
+        _sql.told_before,
+        list(range(len(named))),
+        [e.customer_id for e in named],
+        [e.operation_id for e in named],
+        [e.at for e in named],
+    )
+    again = {(named[row["place"]].customer_id, named[row["place"]].id) for row in told}
+    return [e for e in entries if not e.fingerprint or (e.customer_id, e.id) not in again]
 
 
 def _release(waiters: Iterable[asyncio.Future[None]], error: Unavailable | None) -> None:

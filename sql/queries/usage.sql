@@ -84,6 +84,15 @@ set at = excluded.at,
     answer = excluded.answer
 where o.expires_at <= excluded.at;
 
+-- name: told_before :many
+-- Which of these named operations the record holds from another instant, still to be replayed at
+-- the one given. Primary key of operations.
+select given.place
+from unnest($1::integer[], $2::bigint[], $3::text[], $4::timestamptz[])
+    as given (place, customer_id, operation_id, at)
+join operations as o using (customer_id, operation_id)
+where o.at <> given.at and o.expires_at > given.at;
+
 -- name: find_answer :one
 -- The answer of a named operation that is still to be replayed at this instant.
 select fingerprint, answer, at from operations

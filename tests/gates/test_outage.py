@@ -173,3 +173,33 @@ async def test_a_settling_ends_only_what_was_recorded_before_its_own_forgetting(
     await blind.settled(number, by_another)
     assert await blind.unsettled() == []
     assert await recorded(built) == 2
+
+
+async def test_a_key_that_passed_blind_and_was_counted_elsewhere_meanwhile_counts_once(
+    built: Core, way: FlakyWay, database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    assert await built.gate.figures("acme", ["lenient"], ms(clock.now()))
+    way.cut()
+    await built.gate.consume("acme", "lenient", 4, "k", ms(clock.now()))
+    clock.advance(seconds=1)
+    async with opened(database_url, redis_url, clock, CATALOG) as other:
+        # Another process was never cut off, and its counters have not heard of the key.
+        await other.gate.consume("acme", "lenient", 4, "k", ms(clock.now()))
+        await Blind(other.database, Partitions(other.database)).record(1)
+        await other.drainer.drain(range(256))
+        assert await other.database.fetchval("select sum(units) from usage_events") == 4
+        await other.hydration.forget("acme")
+        figures = await other.gate.figures("acme", ["lenient"], ms(clock.now()))
+        assert [w.used for w in figures["lenient"] or ()] == [4]
+
+
+async def test_what_passed_blind_can_be_released_as_soon_as_the_counters_are_back(
+    built: Core, way: FlakyWay, clock: FakeClock
+) -> None:
+    at = ms(clock.now())
+    await lost(built, way)
+    taken = await consumed(built, "lenient", 4, "k", at)
+    await restored(built, way)
+    await built.releases.release("acme", "lenient", 3, taken.id, "r", at)
+    assert await used(built, "lenient", at) == 1
+    assert await recorded(built) == 1
