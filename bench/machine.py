@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,8 @@ class Round:
     p50: int
     p99: int
     cpu: float
-    redis_cpu: float
+    beside: Mapping[str, float]
+    """CPU of the other processes, by what they are."""
     loader_cpu: float
 
     @property
@@ -108,14 +109,15 @@ async def load(
     headers: Sequence[str],
     seconds: int,
     server_pid: int,
-    redis_pid: int,
+    beside: Mapping[str, int],
 ) -> Round:
     """Load ``url`` from the other core and return what it cost."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise RuntimeError("wrk is not installed: apt-get install wrk")
     pids = tree(server_pid)
-    before, redis_before = cpu_seconds(pids), cpu_seconds([redis_pid])
+    before = cpu_seconds(pids)
+    beside_before = {name: cpu_seconds(tree(pid)) for name, pid in beside.items()}
     loader_before = os.times()
     process = await asyncio.create_subprocess_exec(
         "taskset",
@@ -137,10 +139,11 @@ async def load(
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()
-    cpu, redis_cpu = cpu_seconds(pids) - before, cpu_seconds([redis_pid]) - redis_before
+    cpu = cpu_seconds(pids) - before
+    spent = {name: cpu_seconds(tree(pid)) - beside_before[name] for name, pid in beside.items()}
     loader = os.times()
     result = next(x for x in output.decode().splitlines() if x.startswith("RESULT"))
     requests, duration, errors, p50, p99, _ = map(int, result.split()[1:])
     loader_cpu = loader.children_user + loader.children_system
     loader_cpu -= loader_before.children_user + loader_before.children_system
-    return Round(requests, duration / 1e6, errors, p50, p99, cpu, redis_cpu, loader_cpu)
+    return Round(requests, duration / 1e6, errors, p50, p99, cpu, spent, loader_cpu)

@@ -47,8 +47,10 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def rivals(engines: ThrowawayEngines, *, stock: bool = True) -> AsyncGenerator[list[Rival]]:
-    """Start every server on the same engines, all on the server core."""
+async def rivals(
+    engines: ThrowawayEngines, *, stock: bool = True
+) -> AsyncGenerator[tuple[list[Rival], int]]:
+    """Start every server on the same engines and core; with them comes the worker's process id."""
     environment = {
         "DATABASE_URL": engines.database_url,
         "REDIS_URL": engines.redis_url,
@@ -95,7 +97,7 @@ async def rivals(engines: ThrowawayEngines, *, stock: bool = True) -> AsyncGener
             asked = {"query": STOCK, "variables": {"c": "c%d", "f": FEATURE}}
             url = f"http://127.0.0.1:{stock_port}/"
             found.append(Rival("stock Strawberry", url, stock_pid, json.dumps(asked)))
-        yield found
+        yield found, worker
 
 
 async def run(rounds: int, seconds: int, tell: Callable[[str], None]) -> None:
@@ -104,7 +106,11 @@ async def run(rounds: int, seconds: int, tell: Callable[[str], None]) -> None:
         redis_pid = engines.valkey.child.pid if engines.valkey.child else 0
         pin(tree(redis_pid), OTHER_CORE)
         pin([os.getpid()], OTHER_CORE)
-        async with rivals(engines) as all_rivals:
+        async with rivals(engines) as (all_rivals, worker):
+            postgres = engines.postgres.child
+            beside = {"Valkey": redis_pid, "worker": worker}
+            if postgres is not None:
+                beside["PostgreSQL"] = postgres.pid
             measured: dict[str, list[Round]] = {r.name: [] for r in all_rivals}
             for number in range(rounds + 1):
                 for rival in all_rivals:
@@ -115,7 +121,7 @@ async def run(rounds: int, seconds: int, tell: Callable[[str], None]) -> None:
                         headers=rival.headers,
                         seconds=seconds,
                         server_pid=rival.pid,
-                        redis_pid=redis_pid,
+                        beside=beside,
                     )
                     if one.errors:
                         raise RuntimeError(f"{rival.name}: {one.errors} requests failed")
@@ -126,20 +132,25 @@ async def run(rounds: int, seconds: int, tell: Callable[[str], None]) -> None:
 
 
 def report(measured: dict[str, list[Round]], tell: Callable[[str], None]) -> None:
-    """Print one line a server: medians over the rounds, and the ratio to B."""
+    """Print one line a server: medians over the rounds, and the ratio to B.
+
+    All CPU is in microseconds a request, but the loader's: that is its share of a core.
+    """
     base = median(r.cpu_us for r in measured["B hand-written"])
-    head = f"{'':18}{'CPU µs':>8}{'of B':>7}{'req/s':>9}{'1/CPU':>9}{'p50 ms':>8}{'p99 ms':>8}"
-    tell(f"{head}{'Redis µs':>10}{'loader':>8}")
+    beside = list(measured["B hand-written"][0].beside)
+    head = f"{'':18}{'CPU':>8}{'of B':>7}{'req/s':>9}{'1/CPU':>9}{'p50 ms':>8}{'p99 ms':>8}"
+    tell(head + "".join(f"{name:>12}" for name in beside) + f"{'loader':>8}")
     for name, rounds in measured.items():
         cpu = median(r.cpu_us for r in rounds)
         rate = median(r.requests / r.seconds for r in rounds)
-        redis = median(r.redis_cpu * 1e6 / r.requests for r in rounds)
         loader = median(r.loader_cpu / r.seconds for r in rounds)
         p50, p99 = median(r.p50 for r in rounds) / 1e3, median(r.p99 for r in rounds) / 1e3
-        tell(
-            f"{name:18}{cpu:8.1f}{cpu / base:7.2f}{rate:9.0f}{1e6 / cpu:9.0f}"
-            f"{p50:8.2f}{p99:8.2f}{redis:10.1f}{loader:8.0%}"
+        line = (
+            f"{name:18}{cpu:8.1f}{cpu / base:7.2f}{rate:9.0f}{1e6 / cpu:9.0f}{p50:8.2f}{p99:8.2f}"
         )
+        for other in beside:
+            line += f"{median(r.beside[other] * 1e6 / r.requests for r in rounds):12.1f}"
+        tell(f"{line}{loader:8.0%}")
 
 
 def machine() -> str:
