@@ -7,6 +7,7 @@ method, the credential, the API's own rate limit, the form of the body, its cont
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from time import perf_counter
 from typing import Generic, NamedTuple, TypeVar
 
@@ -62,7 +63,7 @@ class Reply(NamedTuple):
     degraded: bool = False
 
 
-class Door(Generic[_I]):
+class Door(ABC, Generic[_I]):
     """One of the gates: reads ``kind``, and asks with ``scope``."""
 
     name: str
@@ -112,6 +113,7 @@ class Door(Generic[_I]):
         customer = principal.customer_for(given.customer)
         return await self._decide(principal, customer, given, units, head, at_ms)
 
+    @abstractmethod
     async def _decide(
         self,
         principal: Principal,
@@ -121,7 +123,7 @@ class Door(Generic[_I]):
         head: Head,
         at_ms: int,
     ) -> Reply:
-        raise NotImplementedError
+        """Answer the question that was read. Raises: HeadroomError."""
 
 
 class CheckDoor(Door[CheckInput]):
