@@ -84,6 +84,22 @@ class PastDuePolicy(StrEnum):
     WITHDRAW = "withdraw"
 
 
+class Bucket(StrEnum):
+    """Where granted credits come from: a paid period, a purchase for good, or a gift."""
+
+    SUBSCRIPTION = "subscription"
+    PERMANENT = "permanent"
+    PROMOTIONAL = "promotional"
+
+
+class Rounding(StrEnum):
+    """How a cost that is no whole number of credits becomes one."""
+
+    UP = "up"
+    DOWN = "down"
+    NEAREST = "nearest"
+
+
 class Audience(StrEnum):
     """Whom a notice is written to: the customer's own address, or its administrators."""
 
@@ -120,7 +136,8 @@ class Limit:
     """Units that may be used per window; ``units`` None is unlimited.
 
     ``code`` and ``status`` replace the window's own on denial. A ``shadow`` limit judges, counts
-    and reports, but lets pass.
+    and reports, but lets pass. A limit with ``overage`` is what the plan includes of a feature that
+    costs credits: units past it are paid with credits, and it counts only what it included.
     """
 
     window: WindowKind
@@ -129,6 +146,36 @@ class Limit:
     code: str | None = None
     status: int | None = None
     shadow: bool = False
+    overage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreditCost:
+    """What one feature costs: ``units x credits / per``, rounded, at least ``minimum``.
+
+    Whole numbers throughout: ``per`` 1 is so many credits a unit, ``per`` 1000 a rate such as
+    credits per thousand tokens. Nothing costs nothing, also where there is a minimum.
+    """
+
+    feature: str
+    credits: int
+    per: int = 1
+    rounding: Rounding = Rounding.UP
+    minimum: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCredits:
+    """Credits that arrive with each month of a paid period, and end with it.
+
+    ``trial_units`` arrive instead while the subscription is on trial. Of what is left at a month's
+    end up to ``rollover`` credits live on, for another month. A lower ``priority`` burns first.
+    """
+
+    units: int
+    trial_units: int = 0
+    rollover: int = 0
+    priority: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +213,7 @@ class Plan:
     customer_types: frozenset[str] = frozenset()
     prices: tuple[Price, ...] = ()
     features: Mapping[str, PlanFeature] = field(default_factory=lambda: MappingProxyType({}))
+    credits: PlanCredits | None = None
 
     def serves(self, customer_type: str) -> bool:
         """Tell whether customers of this type may hold the plan (no types named: all may)."""
@@ -185,6 +233,34 @@ class AddOn:
     def sold_beside(self, plan: str) -> bool:
         """Tell whether customers of this plan may hold the add-on."""
         return not self.plans or plan in self.plans
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Credits that are bought once.
+
+    They end ``expires_days`` after the purchase (None: never) and pay for ``features`` only (none
+    named: for all). A lower ``priority`` burns first.
+    """
+
+    key: str
+    name: str
+    credits: int
+    public: bool = True
+    bucket: Bucket = Bucket.PERMANENT
+    priority: int = 100
+    expires_days: int | None = None
+    prices: tuple[Price, ...] = ()
+    features: frozenset[str] = frozenset()
+    customer_types: frozenset[str] = frozenset()
+
+    def serves(self, customer_type: str) -> bool:
+        """Tell whether customers of this type may buy the pack (no types named: all may)."""
+        return not self.customer_types or customer_type in self.customer_types
+
+    def pays_for(self, feature: str) -> bool:
+        """Tell whether its credits may be spent on this feature."""
+        return not self.features or feature in self.features
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +289,8 @@ class Catalog:
     grace_days: int | None = None
     past_due_notice: Audience = Audience.CUSTOMER
     trial_reminder_days: int = 3
+    costs: Mapping[str, CreditCost] = field(default_factory=lambda: MappingProxyType({}))
+    packs: Mapping[str, Pack] = field(default_factory=lambda: MappingProxyType({}))
 
     def plan_of_price(self, price_key: str) -> Plan | None:
         """Return the plan that this price buys, None when no plan has it."""

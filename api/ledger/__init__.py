@@ -1,0 +1,1 @@
+"""What was granted, set aside and spent: the ledger of credits, and holds."""
