@@ -42,7 +42,11 @@ class WindowFigure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer to one question, with everything that a denial must say."""
+    """The answer to one question, with everything that a denial must say.
+
+    ``cost`` is what the units would cost in credits, ``balance`` what could pay for them; None
+    where they cost none.
+    """
 
     allowed: bool
     status: int
@@ -58,6 +62,8 @@ class Decision:
     unlocked_by: tuple[str, ...] = ()
     unlocked_by_packs: tuple[str, ...] = ()
     degraded: bool = False
+    cost: int | None = None
+    balance: int | None = None
 
     @property
     def docs(self) -> str | None:

@@ -50,12 +50,16 @@ class Known(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A refused call, and what is known of the customer's use of that feature."""
+    """A refused call, and what is known of the customer's use of that feature.
+
+    ``credits_lack``: only a plan that includes the units helps, as credits do not cover them.
+    """
 
     feature: str
     units: int
     known: Mapping[WindowKind, Known]
     at_s: int
+    credits_lack: bool = False
 
 
 def plans_that_allow(catalog: Catalog, holding: Holding, asked: Asked) -> tuple[str, ...]:
@@ -103,10 +107,15 @@ def _would_allow(catalog: Catalog, holding: Holding, plan: Plan, asked: Asked) -
     together = combine([offer], extra)
     limits = {} if together is None else {limit.window: limit for limit in together.limits}
     for window, units, shadow in holding.overridden.get(asked.feature, ()):
-        limits[window] = Limit(window, units, shadow=shadow)
+        known = limits.get(window)
+        overage = known is not None and known.overage
+        limits[window] = Limit(window, units, shadow=shadow, overage=overage)
+    if asked.credits_lack and not any(limit.overage for limit in limits.values()):
+        return False
     return all(
         limit.units is None
         or limit.shadow
+        or (limit.overage and not asked.credits_lack)
         or _least_used(holding, asked, limit) + asked.units <= limit.units
         for limit in limits.values()
     )
