@@ -10,6 +10,8 @@ from api.domain.catalog import (
     AddOn,
     Catalog,
     FeatureKind,
+    OutageMode,
+    Pack,
     Plan,
     PlanFeature,
     Price,
@@ -24,6 +26,9 @@ def check(catalog: Catalog, ranks: Mapping[str, bool], notes: Notes) -> None:
     _check_default_plans(catalog, notes)
     _check_values(catalog, notes)
     _check_add_ons(catalog, notes)
+    _check_costs(catalog, notes)
+    _check_overage(catalog, notes)
+    _check_plan_credits(catalog, notes)
 
 
 def never_resets(catalog: Catalog, feature: str) -> bool:
@@ -52,8 +57,10 @@ def _holders(catalog: Catalog) -> Iterator[tuple[KeyPath, Plan | AddOn]]:
 
 
 def _prices(catalog: Catalog) -> Iterator[tuple[KeyPath, Price]]:
-    for path, holder in _holders(catalog):
-        for price in holder.prices:
+    sold: list[tuple[KeyPath, Plan | AddOn | Pack]] = [*_holders(catalog)]
+    sold += [(("packs", pack.key), pack) for pack in catalog.packs.values()]
+    for path, part in sold:
+        for price in part.prices:
             yield (*path, "prices", price.key), price
 
 
@@ -145,3 +152,59 @@ def _check_add_ons(catalog: Catalog, notes: Notes) -> None:
                         f"{key} has no limit per {limit.window} in the plans of this add-on, "
                         "so there is nothing to add to",
                     )
+
+
+def _check_costs(catalog: Catalog, notes: Notes) -> None:
+    """Credits are judged by the record alone, so what costs any cannot pass without it."""
+    for key in catalog.costs:
+        feature = catalog.features.get(key)
+        if feature is not None and feature.outage.mode is not OutageMode.CLOSED:
+            notes.add(
+                ("features", key, "outage"),
+                f'{key} costs credits, which never pass unjudged: its outage must be "closed"',
+            )
+
+
+def _check_overage(catalog: Catalog, notes: Notes) -> None:
+    """What is over a limit is paid with credits only where the feature has a cost."""
+    for path, offer in _offers(catalog):
+        key = offer.feature
+        for limit in offer.limits:
+            if not limit.overage:
+                continue
+            if catalog.features[key].kind is FeatureKind.ALLOCATION:
+                place: KeyPath = (*path, "overage")
+                notes.add(place, f"{key} is an allocation: what is held costs no credits")
+            elif key not in catalog.costs:
+                place = (*path, limit.window.value, "overage")
+                notes.add(place, f"{key} costs no credits: say what is over costs in [costs.{key}]")
+    for add_on in catalog.add_ons.values():
+        for key, offer in add_on.features.items():
+            for limit in offer.limits:
+                cap = _cap_of(catalog, add_on, key, limit.window) if limit.overage else None
+                if cap is not None:
+                    notes.add(
+                        ("add_ons", add_on.key, "features", key, limit.window.value, "overage"),
+                        f"units join the limit of plan {cap}, and past that they are refused: "
+                        "overage is for the plan to say",
+                    )
+
+
+def _cap_of(catalog: Catalog, add_on: AddOn, feature: str, window: WindowKind) -> str | None:
+    """Return a plan beside which the add-on is sold and whose limit there refuses what is over."""
+    for plan in catalog.plans.values():
+        offer = plan.features.get(feature) if add_on.sold_beside(plan.key) else None
+        if offer is not None and any(x.window is window and not x.overage for x in offer.limits):
+            return plan.key
+    return None
+
+
+def _check_plan_credits(catalog: Catalog, notes: Notes) -> None:
+    """Credits arrive with what was paid: a plan that nobody subscribes to never brings any."""
+    for plan in catalog.plans.values():
+        if plan.credits is not None and not plan.prices:
+            notes.add(
+                ("plans", plan.key, "credits"),
+                f"plan {plan.key} has no price, so no month of it is ever paid for "
+                "and no credits would arrive",
+            )

@@ -23,12 +23,16 @@ Holder = TypeVar("Holder", Plan, AddOn)
 
 def to_document(catalog: Catalog) -> Document:
     """Return ``catalog`` as objects, lists, texts and numbers; equal catalogs give equal ones."""
-    bare = replace(catalog, features={}, customer_types={}, plans={}, add_ons={})
+    bare = replace(
+        catalog, features={}, customer_types={}, plans={}, add_ons={}, costs={}, packs={}
+    )
     return _built(bare) | {
         "features": [_built(feature) for feature in catalog.features.values()],
         "customer_types": [_built(kind) for kind in catalog.customer_types.values()],
         "plans": [_holder(plan) for plan in catalog.plans.values()],
         "add_ons": [_holder(add_on) for add_on in catalog.add_ons.values()],
+        "costs": [_built(cost) for cost in catalog.costs.values()],
+        "packs": [_built(pack) for pack in catalog.packs.values()],
     }
 
 
@@ -43,6 +47,8 @@ def from_document(document: Mapping[str, Any]) -> Catalog:
         "customer_types": _by("key", document["customer_types"]),
         "plans": _by("key", map(_keyed_holder, document["plans"])),
         "add_ons": _by("key", map(_keyed_holder, document["add_ons"])),
+        "costs": _by("feature", document.get("costs", ())),
+        "packs": _by("key", document.get("packs", ())),
     }
     catalog = msgspec.convert({**document, **keyed}, Catalog)
     return replace(
@@ -51,6 +57,8 @@ def from_document(document: Mapping[str, Any]) -> Catalog:
         customer_types=MappingProxyType(catalog.customer_types),
         plans=MappingProxyType({key: _frozen(plan) for key, plan in catalog.plans.items()}),
         add_ons=MappingProxyType({key: _frozen(part) for key, part in catalog.add_ons.items()}),
+        costs=MappingProxyType(catalog.costs),
+        packs=MappingProxyType(catalog.packs),
     )
 
 

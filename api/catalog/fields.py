@@ -188,6 +188,11 @@ class Table:
         return value is None
 
 
+def name_of(key: str) -> str:
+    """Return the name of what the file leaves unnamed: ``tx_post`` is ``Tx post``."""
+    return key.replace("_", " ").capitalize()
+
+
 def where(path: KeyPath) -> str:
     """Name the table at ``path`` before a message about it."""
     return ".".join(str(part) for part in path) + ": " if path else ""

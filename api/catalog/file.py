@@ -10,10 +10,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from api.catalog.consistency import check, never_resets
-from api.catalog.fields import Notes, Table, shown
+from api.catalog.credits import read_costs, read_packs
+from api.catalog.fields import Notes, Table, name_of, shown
 from api.catalog.positions import key_lines
 from api.catalog.problems import CatalogError, Problem
-from api.catalog.sales import name_of, read_add_ons, read_plans
+from api.catalog.sales import read_add_ons, read_plans
 from api.domain.catalog import (
     MAX_UNITS,
     Audience,
@@ -99,6 +100,7 @@ def _catalog(root: Table) -> Catalog:
         elif root.raw(key) == {}:
             root.note(key, f"{key} must hold at least one")
     kinds = {key: feature.kind if feature else None for key, feature in features.items()}
+    costs = read_costs(root, kinds)
     catalog = Catalog(
         product=product,
         features=MappingProxyType({key: f for key, f in features.items() if f is not None}),
@@ -110,6 +112,8 @@ def _catalog(root: Table) -> Catalog:
         grace_days=grace_days,
         past_due_notice=notice,
         trial_reminder_days=_trial_reminder_days(root),
+        costs=MappingProxyType(costs),
+        packs=MappingProxyType(read_packs(root, kinds, costs, type_keys)),
     )
     root.close()
     written = {key: _writes(plan_table, key, "rank") for key in catalog.plans}

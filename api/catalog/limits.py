@@ -17,6 +17,7 @@ from api.domain.catalog import (
 )
 
 UNLIMITED = "unlimited"
+OVERAGE = "credits"
 
 STATUSES = (codes.PAYING_HELPS, codes.NOTHING_HELPS, codes.WAITING_HELPS)
 
@@ -141,9 +142,26 @@ def _limit(table: Table, key: str, window: WindowKind) -> Limit | None:
         code=_code(detail, window),
         status=_status(detail, window),
         shadow=detail.flag("shadow", default=False),
+        overage=_overage(detail),
     )
     detail.close()
     return limit if known else None
+
+
+def _overage(table: Table) -> bool:
+    """Read whether units past the limit are paid with credits, instead of refused."""
+    overage = table.raw("overage")
+    if overage is None:
+        return False
+    if overage != OVERAGE:
+        table.note("overage", f'overage must be "{OVERAGE}", not {shown(overage)}')
+        return False
+    for key in ("code", "status"):
+        if key in table:
+            table.note(key, f"what is over is paid with credits, not refused: it has no {key}")
+    if table.raw("shadow") is True:
+        table.note("shadow", "what is over is paid with credits: there is nothing to shadow")
+    return True
 
 
 def _units(table: Table, key: str) -> tuple[bool, int | None]:

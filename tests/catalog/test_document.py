@@ -27,6 +27,8 @@ def test_order_survives_a_store_that_sorts_keys(catalog: Catalog) -> None:
     for key, plan in catalog.plans.items():
         assert list(restored.plans[key].features) == list(plan.features)
         assert restored.plans[key].prices == plan.prices
+    assert list(restored.costs) == list(catalog.costs)
+    assert list(restored.packs) == list(catalog.packs)
 
 
 @given(catalogs())
@@ -41,7 +43,7 @@ def test_a_restored_catalog_cannot_be_changed(catalog: Catalog) -> None:
     restored = from_document(to_document(catalog))
 
     assert type(restored.plans).__name__ == "mappingproxy"
-    kept = [*(p.features for p in restored.plans.values())]
+    kept = [restored.costs, restored.packs, *(p.features for p in restored.plans.values())]
     kept += [a.features for a in restored.add_ons.values()]
     assert {type(features).__name__ for features in kept} == {"mappingproxy"}
 
@@ -61,3 +63,4 @@ def test_a_field_that_an_old_document_has_not_heard_of_takes_its_default() -> No
     assert restored.features["posts"].durability is Durability.FAST
     assert restored.plans["free"] == Plan("free", "Free")
     assert restored.trial_reminder_days == 3
+    assert (restored.costs, restored.packs) == ({}, {})

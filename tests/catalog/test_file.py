@@ -21,7 +21,8 @@ from api.domain.catalog import (
     Price,
     WindowKind,
 )
-from tests.support.catalogs import catalogs, toml_of
+from tests.support.catalog_text import toml_of
+from tests.support.catalogs import catalogs
 
 SMALLEST = """
 product = "paper"

@@ -1,20 +1,27 @@
-"""The figures of CAT-1 and CAT-2, as the example files say them."""
+"""The figures of CAT-1, CAT-2, CAT-3 and CAT-5, as the example files say them."""
 
 from pathlib import Path
 
 import pytest
 
+from api.catalog.difference import difference
+from api.catalog.document import from_document, to_document
 from api.catalog.file import load
 from api.domain.catalog import (
     Audience,
+    Bucket,
     Catalog,
+    CreditCost,
     Durability,
     FeatureKind,
     Limit,
     PastDuePolicy,
     Plan,
+    PlanCredits,
+    Rounding,
     WindowKind,
 )
+from api.domain.credits import cost_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -32,6 +39,27 @@ def bookkeeper() -> Catalog:
 @pytest.fixture(scope="module")
 def publishing() -> Catalog:
     return load(EXAMPLES / "publishing.toml")
+
+
+@pytest.fixture(scope="module")
+def leads() -> Catalog:
+    return load(EXAMPLES / "leads.toml")
+
+
+@pytest.fixture(scope="module")
+def agents() -> Catalog:
+    return load(EXAMPLES / "agents.toml")
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_example_can_be_stored_and_read_back(path: Path) -> None:
+    catalog = load(path)
+
+    restored = from_document(to_document(catalog))
+
+    assert restored == catalog
+    assert difference(catalog, restored) == ()
+    assert catalog.product == path.stem
 
 
 def test_the_plans_are_ranked_as_they_are_sold(bookkeeper: Catalog, publishing: Catalog) -> None:
@@ -137,3 +165,81 @@ def test_seven_days_of_grace_then_free_with_a_notice_to_administrators(
     assert publishing.past_due is PastDuePolicy.KEEP
     assert publishing.grace_days == 7
     assert publishing.past_due_notice is Audience.ADMINISTRATORS
+
+
+def test_fifty_credits_are_bought_once_and_a_claim_costs_five(leads: Catalog) -> None:
+    pack = leads.packs["lead_50"]
+    (price,) = pack.prices
+
+    assert (pack.credits, pack.bucket, pack.expires_days) == (50, Bucket.PERMANENT, None)
+    assert (price.amount_minor, price.currency, price.interval) == (2500, "usd", None)
+    assert leads.costs == {"lead_claim": CreditCost("lead_claim", 5)}
+    assert pack.pays_for("lead_claim")
+
+
+def test_no_plan_includes_a_claim_and_each_caps_them_by_the_day(leads: Catalog) -> None:
+    for plan in leads.plans.values():
+        limit = only_limit(plan, "lead_claim")
+        assert (limit.window, limit.overage) == (WindowKind.DAY, False)
+
+
+def test_the_subscription_to_leads_brings_credits_and_fewer_on_trial(leads: Catalog) -> None:
+    assert leads.plans["free"].credits is None
+    assert leads.plans["pro"].credits == PlanCredits(200, trial_units=25, rollover=100)
+    assert all(price.trial_days for price in leads.plans["pro"].prices)
+
+
+def test_only_packs_for_sale_are_public_and_a_gift_burns_first(leads: Catalog) -> None:
+    gift = leads.packs["welcome"]
+
+    assert [key for key, pack in leads.packs.items() if pack.public] == ["lead_50"]
+    assert gift.bucket is Bucket.PROMOTIONAL
+    monthly = leads.plans["pro"].credits
+    assert monthly is not None
+    assert gift.priority < monthly.priority < leads.packs["lead_50"].priority
+
+
+def test_credits_of_the_month_burn_before_those_that_stay(agents: Catalog) -> None:
+    monthly = [plan.credits for plan in agents.plans.values() if plan.credits is not None]
+
+    assert len(monthly) == 2
+    for pack in agents.packs.values():
+        assert (pack.bucket, pack.expires_days) == (Bucket.PERMANENT, None)
+        assert all(given.priority < pack.priority for given in monthly)
+    assert all(0 < given.trial_units < given.units for given in monthly)
+
+
+@pytest.mark.parametrize(
+    ("feature", "units", "credits"),
+    [
+        ("chat_tokens", 1, 1),
+        ("chat_tokens", 1_000, 3),
+        ("chat_tokens", 1_001, 4),
+        ("image", 2, 16),
+        ("voice_seconds", 10, 1),
+        ("voice_seconds", 75, 3),
+        ("research_run", 1, 40),
+    ],
+)
+def test_every_action_of_an_agent_has_its_cost(
+    agents: Catalog,
+    feature: str,
+    units: int,
+    credits: int,  # noqa: A002 - the field's own word
+) -> None:
+    assert cost_of(agents.costs[feature], units) == credits
+    assert agents.costs["voice_seconds"].rounding is Rounding.NEAREST
+
+
+def test_every_service_is_limited_by_itself_and_only_chat_is_included(agents: Catalog) -> None:
+    for plan in agents.plans.values():
+        costing = {key: plan.features[key] for key in plan.features if key in agents.costs}
+        assert all(offer.limits for offer in costing.values())
+        included = {key for key, offer in costing.items() if any(x.overage for x in offer.limits)}
+        assert included == {"chat_tokens"}
+    more = agents.add_ons["more_chat"].features["chat_tokens"]
+    assert more.limits == (Limit(WindowKind.MONTH, 500_000),)
+
+
+def test_a_workspace_is_downgraded_on_day_fourteen(agents: Catalog) -> None:
+    assert (agents.past_due, agents.grace_days) == (PastDuePolicy.KEEP, 14)

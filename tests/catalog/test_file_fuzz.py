@@ -8,21 +8,26 @@ from hypothesis import strategies as st
 from api.catalog.file import parse
 from api.catalog.problems import CatalogError, Problem
 
-EXAMPLE = (Path(__file__).parents[2] / "examples" / "bookkeeper.toml").read_text(encoding="utf-8")
+EXAMPLES = [
+    (Path(__file__).parents[2] / "examples" / f"{name}.toml").read_text(encoding="utf-8")
+    for name in ("bookkeeper", "agents")
+]
 VALUES = [
     *('""', "'x'", "-1", "0", "1.5", "nan", "0x7fffffffffffffffff", "true", "[]", "[[1]]", "{}"),
     *("{ units = {} }", "{ a.b = 1 }", "1979-05-27", "07:32:00", '"unlimited"', '"\\u0000"'),
 ]
 LINES = [
     *("[plans]", "[features]", "[[plans.free]]", "[past_due]", "[trials]", "[add_ons.x.features]"),
+    *("[costs]", "[costs.image]", "[packs]", "[packs.x.prices.y]", "[plans.free.credits]"),
+    *("costs = 1", "packs.x = 1", "costs.image = 1", 'features = ["image"]', "credits = 1"),
     *("plans = 1", '"" = 1', "features.x = 1", "[plans.x.prices.y]", "[customer_types.x]", "x ="),
 ]
 
 
 @st.composite
 def edited(draw: st.DrawFn) -> str:
-    """Return the example with some of its lines left out, moved, or said otherwise."""
-    lines = EXAMPLE.splitlines()
+    """Return an example with some of its lines left out, moved, or said otherwise."""
+    lines = draw(st.sampled_from(EXAMPLES)).splitlines()
     for _ in range(draw(st.integers(1, 5))):
         place = draw(st.integers(0, len(lines) - 1))
         match draw(st.sampled_from(["drop", "value", "insert", "move", "key"])):
@@ -43,6 +48,8 @@ def edited(draw: st.DrawFn) -> str:
 @given(edited() | st.text())
 @example("")
 @example("[plans]\nfeatures = 1\n")
+@example("[packs.x]\nfeatures = [[1], {}, 1.5]\ncosts = 1\n")
+@example("[costs]\nimage = []\n[plans.free]\ncredits = []\n")
 @example('product = "x"\nplans = []\nfeatures = []\ncustomer_types = []\nadd_ons = []\n')
 def test_nothing_that_is_typed_is_a_bug(text: str) -> None:
     problems: tuple[Problem, ...] = ()

@@ -1,9 +1,8 @@
-"""Catalogs made by Hypothesis, all of them valid, and written as the files they could come from."""
+"""Catalogs made by Hypothesis, all of them valid."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -15,7 +14,9 @@ from api.domain.catalog import (
     AddOn,
     Anchor,
     Audience,
+    Bucket,
     Catalog,
+    CreditCost,
     CustomerType,
     Durability,
     Feature,
@@ -23,13 +24,19 @@ from api.domain.catalog import (
     Limit,
     OutageMode,
     OutagePolicy,
+    Pack,
     PastDuePolicy,
     Plan,
+    PlanCredits,
     PlanFeature,
     Price,
+    Rounding,
     Scalar,
     WindowKind,
 )
+
+Included = frozenset[tuple[str, WindowKind]]
+"""The windows of features that plans include, and past which credits pay."""
 
 NEVER_ANCHORED = (WindowKind.MINUTE, WindowKind.HOUR, WindowKind.LIFETIME)
 
@@ -43,15 +50,18 @@ numbers = st.integers(-MAX_UNITS, MAX_UNITS) | st.floats(-1e15, 1e15)
 
 
 @st.composite
-def limits(draw: st.DrawFn, window: WindowKind) -> Limit:
+def limits(draw: st.DrawFn, window: WindowKind, *, overage: bool) -> Limit:
     anchors = [Anchor.CALENDAR] if window in NEVER_ANCHORED else list(Anchor)
     if window is WindowKind.BILLING_PERIOD:
         anchors = [Anchor.BILLING]
+    anchor = draw(st.sampled_from(anchors))
+    if overage:
+        return Limit(window, draw(units), anchor, overage=True)
     statuses = [None, 402, 403] if window is WindowKind.LIFETIME else [None, 402, 403, 429]
     return Limit(
         window,
         draw(units),
-        anchor=draw(st.sampled_from(anchors)),
+        anchor=anchor,
         code=draw(codes),
         status=draw(st.sampled_from(statuses)),
         shadow=draw(st.booleans()),
@@ -60,7 +70,12 @@ def limits(draw: st.DrawFn, window: WindowKind) -> Limit:
 
 @st.composite
 def offers(
-    draw: st.DrawFn, feature: Feature, values: st.SearchStrategy[Scalar], *, adding: bool
+    draw: st.DrawFn,
+    feature: Feature,
+    values: st.SearchStrategy[Scalar],
+    included: Included,
+    *,
+    adding: bool,
 ) -> PlanFeature:
     """What a plan gives, or an add-on, which never takes away and always names its windows."""
     if not adding and feature.kind is not FeatureKind.VALUE and draw(st.booleans()):
@@ -73,7 +88,10 @@ def offers(
     if feature.kind is FeatureKind.METERED:
         chosen = draw(st.sets(st.sampled_from(WindowKind), min_size=int(adding), max_size=3))
     windows = [window for window in WindowKind if window in chosen]
-    return PlanFeature(feature.key, limits=tuple(draw(limits(window)) for window in windows))
+    return PlanFeature(
+        feature.key,
+        limits=tuple(draw(limits(w, overage=(feature.key, w) in included)) for w in windows),
+    )
 
 
 @st.composite
@@ -96,11 +114,43 @@ def features(draw: st.DrawFn, key: str) -> Feature:
 
 
 @st.composite
+def costs(draw: st.DrawFn, feature: str) -> CreditCost:
+    return CreditCost(
+        feature=feature,
+        credits=draw(st.integers(1, MAX_UNITS)),
+        per=draw(st.integers(1, MAX_UNITS)),
+        rounding=draw(st.sampled_from(Rounding)),
+        minimum=draw(st.integers(0, MAX_UNITS)),
+    )
+
+
+@st.composite
+def plan_credits(draw: st.DrawFn) -> PlanCredits:
+    monthly = draw(st.integers(1, MAX_UNITS))
+    return PlanCredits(
+        units=monthly,
+        trial_units=draw(st.integers(0, monthly)),
+        rollover=draw(st.integers(0, MAX_UNITS)),
+        priority=draw(st.integers(0, 1_000_000)),
+    )
+
+
+@st.composite
 def catalogs(draw: st.DrawFn) -> Catalog:
     """Any valid catalog; its first plan is the free one, gives nothing and serves everyone."""
     known = {
         k: draw(features(k)) for k in draw(st.lists(keys, min_size=1, max_size=4, unique=True))
     }
+    charged = {
+        key: draw(costs(key))
+        for key, feature in known.items()
+        if feature.kind is FeatureKind.METERED and draw(st.booleans())
+    }
+    for key in charged:
+        known[key] = replace(known[key], outage=OutagePolicy())
+    included = frozenset(
+        (k, w) for k in charged for w in draw(st.sets(st.sampled_from(WindowKind)))
+    )
     type_keys = draw(st.lists(keys, min_size=1, max_size=3, unique=True))
     plan_keys = draw(st.lists(keys, min_size=1, max_size=4, unique=True))
     ranks = draw(st.just(range(len(plan_keys))) | st.permutations(range(len(plan_keys))))
@@ -110,7 +160,7 @@ def catalogs(draw: st.DrawFn) -> Catalog:
     def some_offers(*, adding: bool) -> Mapping[str, PlanFeature]:
         chosen = draw(st.lists(st.sampled_from(list(known)), unique=True))
         return MappingProxyType(
-            {key: draw(offers(known[key], values[key], adding=adding)) for key in chosen}
+            {key: draw(offers(known[key], values[key], included, adding=adding)) for key in chosen}
         )
 
     def some_prices(*, trials: bool) -> tuple[Price, ...]:
@@ -130,6 +180,27 @@ def catalogs(draw: st.DrawFn) -> Catalog:
             features=some_offers(adding=False) if place else MappingProxyType({}),
         )
         for place, key in enumerate(plan_keys)
+    }
+    plans = {
+        key: replace(plan, credits=draw(st.none() | plan_credits()) if plan.prices else None)
+        for key, plan in plans.items()
+    }
+    packs = {
+        key: Pack(
+            key=key,
+            name=draw(names),
+            credits=draw(st.integers(1, MAX_UNITS)),
+            public=draw(st.booleans()),
+            bucket=draw(st.sampled_from([Bucket.PERMANENT, Bucket.PROMOTIONAL])),
+            priority=draw(st.integers(0, 1_000_000)),
+            expires_days=draw(st.none() | st.integers(1, 36_500)),
+            prices=tuple(replace(p, interval=None) for p in some_prices(trials=False)),
+            features=draw(st.frozensets(st.sampled_from(list(charged))))
+            if charged
+            else frozenset(),
+            customer_types=draw(st.frozensets(st.sampled_from(type_keys))),
+        )
+        for key in draw(st.lists(keys, max_size=2, unique=True))
     }
     add_ons = {
         key: AddOn(
@@ -156,6 +227,8 @@ def catalogs(draw: st.DrawFn) -> Catalog:
         grace_days=draw(st.none() | st.integers(1, 365)) if keeps else None,
         past_due_notice=draw(st.sampled_from(Audience)),
         trial_reminder_days=draw(st.integers(0, 60)),
+        costs=MappingProxyType(charged),
+        packs=MappingProxyType(packs),
     )
     return _journaled(catalog)
 
@@ -185,109 +258,3 @@ def _journaled(catalog: Catalog) -> Catalog:
             }
         ),
     )
-
-
-def toml_of(catalog: Catalog) -> str:
-    """Write the file that reads as ``catalog``, every field said."""
-    lines = [
-        f"product = {_text(catalog.product)}",
-        f"default_customer_type = {_text(catalog.default_customer_type)}",
-        f"trials.reminder_days = {catalog.trial_reminder_days}",
-        f"past_due.access = {_text(catalog.past_due)}",
-        f"past_due.notice = {_text(catalog.past_due_notice)}",
-    ]
-    if catalog.grace_days is not None:
-        lines.append(f"past_due.grace_days = {catalog.grace_days}")
-    for kind in catalog.customer_types.values():
-        lines += [f"[customer_types.{kind.key}]", f"name = {_text(kind.name)}"]
-        lines.append(f"default_plan = {_text(kind.default_plan)}")
-    for feature in catalog.features.values():
-        lines += [f"[features.{feature.key}]", *_feature(feature)]
-    for plan in catalog.plans.values():
-        lines += [f"[plans.{plan.key}]", f"name = {_text(plan.name)}", f"rank = {plan.rank}"]
-        lines.append(f"public = {_scalar(plan.public)}")
-        lines.append(f"customer_types = {_list(plan.customer_types)}")
-        lines += _holder(catalog, f"plans.{plan.key}", plan)
-    for add_on in catalog.add_ons.values():
-        lines += [f"[add_ons.{add_on.key}]", f"name = {_text(add_on.name)}"]
-        lines.append(f"plans = {_list(add_on.plans)}")
-        lines += _holder(catalog, f"add_ons.{add_on.key}", add_on)
-    return "\n".join(lines) + "\n"
-
-
-def _feature(feature: Feature) -> list[str]:
-    lines = [f"name = {_text(feature.name)}", f"kind = {_text(feature.kind)}"]
-    if feature.unit is not None:
-        lines.append(f"unit = {_text(feature.unit)}")
-    if feature.kind in (FeatureKind.METERED, FeatureKind.ALLOCATION):
-        lines.append(f"durability = {_text(feature.durability)}")
-        lines.append(f"replay_seconds = {feature.replay_seconds}")
-    bounded = feature.outage.mode is OutageMode.BOUNDED
-    outage = f"{{ bounded = {feature.outage.units} }}" if bounded else _text(feature.outage.mode)
-    return [*lines, f"outage = {outage}"]
-
-
-def _holder(catalog: Catalog, path: str, holder: Plan | AddOn) -> list[str]:
-    lines = [f"[{path}.prices]"]
-    for price in holder.prices:
-        trial = "" if price.trial_days is None else f", trial_days = {price.trial_days}"
-        lines.append(
-            f"{price.key} = {{ amount_minor = {price.amount_minor}, "
-            f'currency = "{price.currency}", interval = "{price.interval or "once"}"{trial} }}'
-        )
-    lines.append(f"[{path}.features]")
-    return lines + [
-        _offer(offer, catalog.features[key].kind) for key, offer in holder.features.items()
-    ]
-
-
-def _offer(offer: PlanFeature, kind: FeatureKind) -> str:
-    if not offer.enabled:
-        return f"{offer.feature} = false"
-    return f"{offer.feature} = {_given(offer, kind)}"
-
-
-def _given(offer: PlanFeature, kind: FeatureKind) -> str:
-    match kind:
-        case FeatureKind.BOOLEAN:
-            return "true"
-        case FeatureKind.VALUE:
-            return _scalar(offer.value if offer.value is not None else "")
-        case FeatureKind.ALLOCATION:
-            return _limit(offer.limits[0])
-        case FeatureKind.METERED:
-            windows = [f"{limit.window} = {_limit(limit)}" for limit in offer.limits]
-            return f"{{ {', '.join(windows)} }}" if windows else '"unlimited"'
-
-
-def _limit(limit: Limit) -> str:
-    said = [f"units = {_units(limit)}", f"shadow = {_scalar(limit.shadow)}"]
-    if limit.window not in NEVER_ANCHORED:
-        said.append(f"anchor = {_text(limit.anchor)}")
-    if limit.code is not None:
-        said.append(f"code = {_text(limit.code)}")
-    if limit.status is not None:
-        said.append(f"status = {limit.status}")
-    return f"{{ {', '.join(said)} }}"
-
-
-def _units(limit: Limit) -> str:
-    return '"unlimited"' if limit.units is None else str(limit.units)
-
-
-def _list(items: Iterable[str]) -> str:
-    return f"[{', '.join(map(_text, items))}]"
-
-
-def _scalar(value: Scalar) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return _text(value)
-        case _:
-            return repr(value)
-
-
-def _text(value: str) -> str:
-    return json.dumps(str(value), ensure_ascii=False)
