@@ -9,6 +9,10 @@ from typing import NamedTuple
 
 from api.domain.decision import Decision, WindowFigure
 from api.domain.errors import InvalidInput
+from api.domain.funding import Funding
+
+PRODUCT = "product"
+"""Who acts where nobody is named."""
 
 _LAST_MS = 1 << 47
 """An instant in the year 6429."""
@@ -16,7 +20,11 @@ _MOST_ITEMS = 1 << 15
 
 
 class Consumption(NamedTuple):
-    """Units that were counted. ``windows`` are as they stood right after."""
+    """Units that were counted. ``windows`` are as they stood right after.
+
+    ``funding`` says who paid, where the feature costs credits, and ``balance`` what credits are
+    left for the customer right after; None where none were asked.
+    """
 
     id: str
     customer: str
@@ -25,6 +33,8 @@ class Consumption(NamedTuple):
     windows: tuple[WindowFigure, ...]
     replayed: bool = False
     degraded: bool = False
+    funding: Funding | None = None
+    balance: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,7 @@ class ConsumeRequest:
     feature: str
     units: int = 1
     key: str | None = None
+    actor: str = PRODUCT
 
 
 class ConsumptionId(NamedTuple):
