@@ -6,7 +6,6 @@ its caller may know: told again under the same operation id it counts once.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from enum import IntEnum
@@ -16,13 +15,9 @@ from api.domain.catalog import CreditCost
 from api.domain.errors import Unavailable
 from api.infra.postgres import Connection, Database, Record
 from api.infra.queries import Queries
+from api.ledger.together import Together
 
 _sql = Queries.load("charges")
-
-MOST_TOGETHER = 128
-"""Keeps one statement short, for callers that wait for the next."""
-LANES = 2
-"""Statements under way at once: while one is decided the next is made."""
 
 MakePlaces = Callable[[Iterable[datetime]], Awaitable[None]]
 """Makes the partitions that usage at these instants needs."""
@@ -109,8 +104,11 @@ class Charges:
     def __init__(self, database: Database, make_places: MakePlaces) -> None:
         self._database = database
         self._make_places = make_places
-        self._waiting: list[tuple[Charge, asyncio.Future[Decided]]] = []
-        self._lanes: set[asyncio.Task[None]] = set()
+        self._decide = Together[Charge, Decided](
+            self._ask,
+            name=lambda charge: (charge.customer_id, charge.operation_id),
+            order=lambda charge: charge.customer_id,
+        )
 
     async def decide(self, charge: Charge) -> Decided:
         """Debit or hold the whole of ``charge``, or nothing of it.
@@ -118,57 +116,7 @@ class Charges:
         Raises: Unavailable; then its outcome is open, and the same operation id finds out.
         Cost: a share of one statement.
         """
-        future: asyncio.Future[Decided] = asyncio.get_running_loop().create_future()
-        self._waiting.append((charge, future))
-        if len(self._lanes) < LANES and (not self._lanes or len(self._waiting) >= MOST_TOGETHER):
-            self._open_lane()
-        return await future
-
-    def _open_lane(self) -> None:
-        lane = asyncio.get_running_loop().create_task(self._serve(), name="charges")
-        self._lanes.add(lane)
-        lane.add_done_callback(self._lanes.discard)
-
-    async def _serve(self) -> None:
-        while self._waiting:
-            batch = self._take()
-            try:
-                await self._decide_batch(batch)
-            finally:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(Unavailable("the charge was interrupted"))
-
-    def _take(self) -> list[tuple[Charge, asyncio.Future[Decided]]]:
-        """Take what goes together: an operation told twice waits for its first answer."""
-        batch: list[tuple[Charge, asyncio.Future[Decided]]] = []
-        later: list[tuple[Charge, asyncio.Future[Decided]]] = []
-        named: set[tuple[int, str]] = set()
-        for one in self._waiting:
-            name = (one[0].customer_id, one[0].operation_id)
-            if name in named or len(batch) == MOST_TOGETHER:
-                later.append(one)
-            else:
-                named.add(name)
-                batch.append(one)
-        self._waiting = later
-        batch.sort(key=lambda one: one[0].customer_id)
-        return batch
-
-    async def _decide_batch(self, batch: list[tuple[Charge, asyncio.Future[Decided]]]) -> None:
-        charges = [charge for charge, _ in batch]
-        (decided,) = await asyncio.gather(self._ask(charges), return_exceptions=True)
-        if isinstance(decided, BaseException):
-            if isinstance(decided, Unavailable) or len(batch) == 1:
-                _fail(batch, decided)
-                return
-            # One of them is wrong in a way nobody foresaw; the others are not to suffer for it.
-            for one in batch:
-                await self._decide_batch([one])
-            return
-        for (_, future), answer in zip(batch, decided, strict=True):
-            if not future.done():
-                future.set_result(answer)
+        return await self._decide(charge)
 
     async def _ask(self, charges: Sequence[Charge]) -> list[Decided]:
         await self._make_places([charge.at for charge in charges])
@@ -212,12 +160,6 @@ def _decided(features: Sequence[int], row: Record) -> Decided:
         )
     ]
     return Decided(outcome, row["credits"], row["balance"], paid)
-
-
-def _fail(batch: Iterable[tuple[Charge, asyncio.Future[Decided]]], error: BaseException) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(error)
 
 
 def _args(charges: Sequence[Charge]) -> list[object]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 from api.domain.errors import Unavailable
 from api.infra.postgres import Connection, Database, Record
 from api.infra.queries import Queries
+from api.ledger.together import Together
 
 _sql = Queries.load("charges")
 
@@ -153,12 +154,24 @@ class Holds:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._change = Together[Change, Told](
+            self.change_all,
+            name=lambda change: (change.customer_id, change.operation_id),
+            order=lambda change: change.customer_id,
+        )
+        self._told = Together[HoldRecord, None](
+            self._remember, name=lambda hold: hold.id, order=lambda hold: hold.customer_id
+        )
 
-    async def change(self, changes: Sequence[Change]) -> list[Told]:
-        """Carry out each change on its own, together in one statement.
+    async def change(self, change: Change) -> Told:
+        """Carry out one change; those of one moment travel in one statement.
 
-        Raises: Unavailable; then the outcomes are open, and the same operation ids find out.
+        Raises: Unavailable; then its outcome is open, and the same operation id finds out.
         """
+        return await self._change(change)
+
+    async def change_all(self, changes: Sequence[Change]) -> list[Told]:
+        """Carry out each change on its own, in order. Raises: Unavailable, as ``change`` does."""
         args = _args(changes)
         try:
             rows = await self._database.fetch(_sql.resolve, *args)
@@ -200,14 +213,18 @@ class Holds:
         rows = await self._database.fetch(_sql.untold_holds, limit)
         return [(row["customer_key"], HoldRecord.of(row)) for row in rows]
 
-    async def told(self, holds: Sequence[HoldRecord]) -> None:
-        """Remember that the counters know these changes."""
+    async def told(self, hold: HoldRecord) -> None:
+        """Remember that the counters know this change. Raises: Unavailable."""
+        await self._told(hold)
+
+    async def _remember(self, holds: Sequence[HoldRecord]) -> list[None]:
         await self._database.execute(
             _sql.told_holds,
             [hold.customer_id for hold in holds],
             [hold.id for hold in holds],
             [hold.version for hold in holds],
         )
+        return [None] * len(holds)
 
 
 def _told(row: Record) -> Told:
