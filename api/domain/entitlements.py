@@ -26,6 +26,7 @@ from api.domain.catalog import (
     WindowKind,
 )
 from api.domain.combining import combine
+from api.domain.plan_credits import next_start
 from api.domain.windows import Frame, Window
 
 
@@ -73,6 +74,8 @@ class SubscriptionFacts:
     cancel_at_period_end: bool = False
     ends_at: datetime | None = None
     """When access ends by itself, with no event needed; None while it renews."""
+    paid_until: datetime | None = None
+    """The end of the latest period that an invoice was paid for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ def entitle(catalog: Catalog, facts: CustomerFacts, at: datetime) -> Entitlement
 
     Cost: O(features x (plans + add-ons + overrides)), no I/O.
     """
-    giving = [s for s in facts.subscriptions if gives(catalog, s, at)]
+    giving = giving_of(catalog, facts, at)
     plans = _held_plans(catalog, facts, giving)
     add_ons = tuple(
         sorted((key, n) for s in giving for key, n in s.add_ons if n > 0 and key in catalog.add_ons)
@@ -172,7 +175,10 @@ def entitle(catalog: Catalog, facts: CustomerFacts, at: datetime) -> Entitlement
         withheld=tuple(sorted(key for key in withheld if key)),
         add_ons=add_ons,
         features=features,
-        valid_until=min((t for t in _changes(facts) if t > at), default=None),
+        valid_until=min(
+            (t for t in (*_changes(facts), next_start(catalog, facts, giving, at)) if t and t > at),
+            default=None,
+        ),
     )
 
 
@@ -283,6 +289,11 @@ def _held_plans(
         return [catalog.default_plan(facts.type)]
     plans = [catalog.plans[key] for key in held if key]
     return sorted(plans, key=lambda p: (-p.rank, p.key))
+
+
+def giving_of(catalog: Catalog, facts: CustomerFacts, at: datetime) -> list[SubscriptionFacts]:
+    """Return the subscriptions that give their plan and add-ons at that instant."""
+    return [s for s in facts.subscriptions if gives(catalog, s, at)]
 
 
 def gives(catalog: Catalog, subscription: SubscriptionFacts, at: datetime) -> bool:
