@@ -28,7 +28,6 @@ def check(catalog: Catalog, ranks: Mapping[str, bool], notes: Notes) -> None:
     _check_add_ons(catalog, notes)
     _check_costs(catalog, notes)
     _check_overage(catalog, notes)
-    _check_plan_credits(catalog, notes)
 
 
 def never_resets(catalog: Catalog, feature: str) -> bool:
@@ -197,14 +196,3 @@ def _cap_of(catalog: Catalog, add_on: AddOn, feature: str, window: WindowKind) -
         if offer is not None and any(x.window is window and not x.overage for x in offer.limits):
             return plan.key
     return None
-
-
-def _check_plan_credits(catalog: Catalog, notes: Notes) -> None:
-    """Credits arrive with what was paid: a plan that nobody subscribes to never brings any."""
-    for plan in catalog.plans.values():
-        if plan.credits is not None and not plan.prices:
-            notes.add(
-                ("plans", plan.key, "credits"),
-                f"plan {plan.key} has no price, so no month of it is ever paid for "
-                "and no credits would arrive",
-            )

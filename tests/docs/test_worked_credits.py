@@ -9,6 +9,7 @@ import pytest
 from api.catalog.file import load
 from api.domain.catalog import Bucket, Catalog
 from api.domain.credits import Grant, burn_down, cost_of, packs_that_help
+from api.domain.plan_credits import Given, Slice, gifts
 from tests.support.builders import instant
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +95,31 @@ def test_grants_burn_in_the_order_that_the_table_shows(agents: Catalog) -> None:
         }
         assert (cost, uncovered) == (int(row["credits"]), 0)
         assert left == {name: int(row[name]) for name in made}
+
+
+def test_what_lives_on_is_capped_with_what_lived_on_before(agents: Catalog) -> None:
+    plan = agents.plans["studio"]
+    assert plan.credits is not None
+    known: list[Given] = []
+    expected = []
+    for month, row in enumerate(table("rollover"), start=3):
+        slice_ = Slice(
+            subscription=1,
+            plan=plan.key,
+            starts_at=instant(f"2026-{month:02}-01"),
+            ends_at=instant(f"2026-{month + 1:02}-01"),
+            units=plan.credits.units,
+            priority=plan.credits.priority,
+            rollover=plan.credits.rollover,
+        )
+        given = {gift.source: gift.units for gift in gifts([slice_], known)}
+        arrived, lived_on = given[slice_.source], given.get(slice_.rollover_source, 0)
+        used = int(row["used"])
+        left = arrived + lived_on - used
+        known = [Given(slice_.source, plan.key, arrived, left, slice_.ends_at)]
+        over = max(0, left - plan.credits.rollover)
+        expected.append([arrived, lived_on, arrived + lived_on, used, left, over])
+    assert [[int(cell) for cell in [*row.values()][1:]] for row in table("rollover")] == expected
 
 
 def test_the_grants_that_are_shown_are_those_that_the_catalog_would_give(agents: Catalog) -> None:

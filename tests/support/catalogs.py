@@ -178,12 +178,9 @@ def catalogs(draw: st.DrawFn) -> Catalog:
             else frozenset(),
             prices=some_prices(trials=True) if place else (),
             features=some_offers(adding=False) if place else MappingProxyType({}),
+            credits=draw(st.none() | plan_credits()),
         )
         for place, key in enumerate(plan_keys)
-    }
-    plans = {
-        key: replace(plan, credits=draw(st.none() | plan_credits()) if plan.prices else None)
-        for key, plan in plans.items()
     }
     packs = {
         key: Pack(
