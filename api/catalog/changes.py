@@ -1,9 +1,9 @@
 """The one way in which a customer's rights change, whatever the reason.
 
 Lock the customer, live through what changed by itself meanwhile, judge the rights before, let the
-change write, judge them after, carry the present windows over, and count the version up: all in
-one transaction. After its commit the snapshot is published; if that fails, or the process dies in
-between, a worker publishes later.
+change write, judge them after, carry the present windows over, count the version up, and give the
+credits that have come due: all in one transaction. After its commit the snapshot is published; if
+that fails, or the process dies in between, a worker publishes later.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from api.catalog import audit, customers, moves, overrides
 from api.catalog.customers import Customer, CustomerInput, read_held
 from api.catalog.moves import Move
 from api.catalog.overrides import OverrideRecord
+from api.catalog.plan_credits import Judged, arrive, turn_of
 from api.catalog.publisher import Publisher
 from api.catalog.revisions import Revisions
 from api.catalog.text import require_reason
 from api.catalog.walk import Progress, walk
 from api.domain.entitlements import Entitlements, OverrideFacts, entitle
 from api.domain.errors import NotFound, Unavailable
+from api.domain.plan_credits import brings_any
 from api.domain.snapshot import Snapshot
 from api.domain.transitions import carried, settle
 from api.infra.postgres import Connection, Database
@@ -74,7 +76,8 @@ class Changes:
         """Change one customer's rights inside the caller's transaction, of read committed.
 
         The caller calls ``tell`` after its commit. The customer comes to the newest catalog.
-        Cost: about ten statements; the customer's row stays locked until the commit.
+        Cost: about ten statements, and eight more where plans bring credits; the
+        customer's row stays locked until the commit.
         """
         row = await conn.fetchrow(_sql.lock, customer_id)
         if row is None:
@@ -96,6 +99,9 @@ class Changes:
             pins = carried(settled.entitlements, after, settled.pins, at)
             move = Move(customer_id, newest.number, after.valid_until, pins)
             version = (await moves.write(conn, [move], at))[customer_id]
+            before = Judged(judged_by.catalog, held.facts)
+            turn = turn_of(before, Judged(newest.catalog, facts), held.valid_until, at)
+            await arrive(conn, [turn], at)
         return Changed(customer_id, version, changed, settled.entitlements, after)
 
     async def publish(self, customer_id: int, at: datetime, *, anew: bool = False) -> Snapshot:
@@ -162,6 +168,9 @@ class Changes:
                 describe = partial(customers.describe, customer_id=known.id, given=given, at=at)
                 await self.change_on(conn, known.id, at, describe)
             written = await customers.get_on(conn, given.key)
+            if known is None and brings_any(newest.catalog):
+                await self.change_on(conn, written.id, at, _nothing)
+                written = await customers.get_on(conn, given.key)
             await audit.record(
                 conn,
                 at=at,

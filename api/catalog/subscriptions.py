@@ -37,6 +37,7 @@ class SubscriptionRecord:
     ends_at: datetime | None = None
     provider_created_at: datetime | None = None
     provider_event_id: str | None = None
+    paid_until: datetime | None = None
     id: int | None = None
 
     def facts(self) -> SubscriptionFacts:
@@ -55,6 +56,7 @@ class SubscriptionRecord:
             trial_ends_at=self.trial_ends_at,
             cancel_at_period_end=self.cancel_at_period_end,
             ends_at=self.ends_at,
+            paid_until=self.paid_until,
         )
 
 
@@ -81,9 +83,30 @@ async def upsert(conn: Connection, record: SubscriptionRecord, at: datetime) -> 
         record.ends_at,
         record.provider_created_at,
         record.provider_event_id,
+        record.paid_until,
         at,
     )
     return written
+
+
+async def note_paid(
+    conn: Connection, provider: str, provider_id: str, paid_until: datetime
+) -> None:
+    """Note that an invoice pays for a subscription so far, also before that is known."""
+    await conn.execute(_sql.note_paid, provider, provider_id, paid_until)
+
+
+async def paid_until(conn: Connection, provider: str, provider_id: str) -> datetime | None:
+    """Return the end of the latest period that an invoice was paid for."""
+    found: datetime | None = await conn.fetchval(_sql.paid_until, provider, provider_id)
+    return found
+
+
+async def set_paid(
+    conn: Connection, provider: str, provider_id: str, until: datetime, at: datetime
+) -> None:
+    """Write down until when a known subscription is paid for; inside ``Changes.change_on``."""
+    await conn.execute(_sql.set_paid, provider, provider_id, until, at)
 
 
 async def by_customers(
@@ -135,5 +158,6 @@ def _record(row: Record) -> SubscriptionRecord:
         ends_at=row["ends_at"],
         provider_created_at=row["provider_created_at"],
         provider_event_id=row["provider_event_id"],
+        paid_until=row["paid_until"],
         id=row["id"],
     )

@@ -12,6 +12,7 @@ from datetime import datetime
 from api.catalog import moves
 from api.catalog.customers import read_held
 from api.catalog.moves import Move
+from api.catalog.plan_credits import Judged, Turn, arrive, turn_of
 from api.catalog.publisher import Publisher
 from api.catalog.revisions import Revision, Revisions
 from api.domain.entitlements import entitle
@@ -64,12 +65,17 @@ async def _batch(
         rows = await conn.fetch(_sql.lock_behind, newest.number, BATCH)
         held = await read_held(conn, [row["id"] for row in rows], rows)
         made: list[Move] = []
+        turns: list[Turn | None] = []
         for customer_id, one in held.items():
             judged_by = await revisions.get(one.customer.catalog_revision, conn)
             settled = settle(judged_by.catalog, one.facts, one.valid_until, at)
             after = entitle(newest.catalog, one.facts, at)
             pins = carried(settled.entitlements, after, settled.pins, at)
             made.append(Move(customer_id, newest.number, after.valid_until, pins))
+            before = Judged(judged_by.catalog, one.facts)
+            following = Judged(newest.catalog, one.facts)
+            turns.append(turn_of(before, following, one.valid_until, at))
         if made:
             await moves.write(conn, made, at)
+            await arrive(conn, turns, at)
     return [move.customer_id for move in made]

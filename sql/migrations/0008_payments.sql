@@ -12,7 +12,7 @@ create table provider_payment_facts (
         check (kind in ('purchase', 'payment', 'charge', 'refund', 'dispute')),
     amount_minor bigint not null,
     refunded_minor bigint not null,
-    status text not null,
+    stands boolean not null,
     -- Order two states of one object, where only events tell of it; see law 6.
     told_at timestamptz not null,
     place smallint not null,
