@@ -32,7 +32,7 @@ _RESERVED = frozenset(
         codes.FEATURE_NOT_IN_PLAN,
         codes.FEATURE_UNAVAILABLE,
         codes.PAYMENT_REQUIRED,
-        "INSUFFICIENT_CREDITS",
+        codes.INSUFFICIENT_CREDITS,
         *(error.code for error in vars(errors).values() if hasattr(error, "code")),
     }
 )

@@ -21,6 +21,7 @@ class WindowFigure(NamedTuple):
 
     ``limit`` None is unlimited; ``resets_at_s`` None never resets. ``granted`` False is an
     allocation whose plan no longer gives it: what is held is counted, and nothing may be added.
+    ``overage``: the plan includes so many, and units past them are paid with credits.
     """
 
     window: WindowKind
@@ -33,6 +34,12 @@ class WindowFigure(NamedTuple):
     status: int | None = None
     shadow: bool = False
     granted: bool = True
+    overage: bool = False
+
+    @property
+    def binds(self) -> bool:
+        """Whether it can refuse a call."""
+        return self.limit is not None and not self.shadow and not self.overage
 
     @property
     def remaining(self) -> int | None:
@@ -94,9 +101,7 @@ def allow(
 
 def most(windows: Sequence[WindowFigure]) -> int | None:
     """Return the most units that would pass now: the least over all limits that bind."""
-    return min(
-        (w.remaining for w in windows if w.remaining is not None and not w.shadow), default=None
-    )
+    return min((w.remaining for w in windows if w.remaining is not None and w.binds), default=None)
 
 
 def deny(
@@ -121,7 +126,7 @@ def deny(
         return _deny_feature(
             holding, customer, feature, units, windows or (), helping, paying=paying
         )
-    full = [w for w in windows if w.limit is not None and not w.shadow and _over(w, units)]
+    full = [w for w in windows if w.binds and _over(w, units)]
     worst = max(full, key=lambda w: (w.resets_at_s is None, w.resets_at_s or 0, w.window.code))
     code, status = _reason(feature, worst, helping, paying=paying)
     waits = any(w.resets_at_s is None or units > (w.limit or 0) for w in full)

@@ -66,6 +66,13 @@ class IdempotencyConflict(HeadroomError):
     status = 409
 
 
+class HoldClosed(HeadroomError):
+    """The hold was captured or voided, or it has expired: it cannot change any more."""
+
+    code = "HOLD_CLOSED"
+    status = 409
+
+
 class RateLimited(HeadroomError):
     """The API protects itself; never to be confused with a customer's quota."""
 

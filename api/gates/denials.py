@@ -43,7 +43,7 @@ def explain(
 def _over(figure: WindowFigure, units: int) -> bool:
     if not figure.granted:
         return True
-    if figure.limit is None or figure.shadow:
+    if not figure.binds or figure.limit is None:
         return False
     return figure.used + figure.held + units > figure.limit
 

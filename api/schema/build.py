@@ -7,6 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from api.schema.audit import AuditQuestions
 from api.schema.catalogs import CatalogActions, CatalogQuestions
+from api.schema.costs import CostQuestions
 from api.schema.credentials import CredentialActions, CredentialQuestions
 from api.schema.customers import Customer, Subscription
 from api.schema.mutations import Actions
@@ -27,6 +28,7 @@ class Query(
     SupportQuestions,
     UsageQuestions,
     CatalogQuestions,
+    CostQuestions,
     CredentialQuestions,
     WebhookQuestions,
     AuditQuestions,

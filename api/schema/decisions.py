@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 import strawberry
 
 from api.domain import decision as domain
+from api.domain import funding as domain_funding
 from api.domain.errors import HeadroomError
 from api.gates import outcome
 from api.schema.context import Info
 from api.schema.plans import Plan, plans_of
 from api.schema.scalars import Units
-from api.schema.words import WindowKind
+from api.schema.words import CreditBucket, WindowKind
 
 
 @strawberry.type
@@ -30,6 +31,29 @@ class WindowUsage:
     resets_at: datetime | None
     shadow: bool = strawberry.field(
         description="True when this limit judges, counts and reports, but lets pass."
+    )
+    overage: bool = strawberry.field(
+        description="True: the plan includes so many, and units past them are paid with credits."
+    )
+
+
+@strawberry.type(description="Credits that one bucket paid.")
+class BucketFunding:
+    """One bucket's share."""
+
+    bucket: CreditBucket
+    credits: Units
+
+
+@strawberry.type(description="Who paid for the units of one call: the plan first, then credits.")
+class Funding:
+    """What each layer paid."""
+
+    included: Units = strawberry.field(description="Units that the plan includes.")
+    charged: Units = strawberry.field(description="Units that were paid with credits.")
+    credits: Units = strawberry.field(description="The credits that these cost.")
+    buckets: list[BucketFunding] = strawberry.field(
+        description="Where they came from, in the order in which they burned."
     )
 
 
@@ -58,6 +82,12 @@ class Decision:
         description="Keys of the packs that would allow it."
     )
     degraded: bool
+    cost: Units | None = strawberry.field(
+        description="Credits that the units would cost now. Null: the feature costs none."
+    )
+    balance: Units | None = strawberry.field(
+        description="Credits that could pay for the feature. Null: it costs none."
+    )
 
     @strawberry.field
     def unlocked_by(self, info: Info) -> list[Plan]:
@@ -79,6 +109,12 @@ class Consumption:
         description="True when the idempotency key had already been answered."
     )
     degraded: bool
+    funding: Funding | None = strawberry.field(
+        description="Who paid, where the feature costs credits; else null."
+    )
+    balance: Units | None = strawberry.field(
+        description="Credits available to the customer right after; null: none were asked."
+    )
 
 
 @strawberry.type(
@@ -114,6 +150,24 @@ def window_of(figure: domain.WindowFigure) -> WindowUsage:
         starts_at=instant(figure.starts_at_s),
         resets_at=instant(figure.resets_at_s),
         shadow=figure.shadow,
+        overage=figure.overage,
+    )
+
+
+def funding_of(funding: domain_funding.Funding | None) -> Funding | None:
+    """Show who paid."""
+    return (
+        None
+        if funding is None
+        else Funding(
+            included=Units(funding.included),
+            charged=Units(funding.charged),
+            credits=Units(funding.credits),
+            buckets=[
+                BucketFunding(bucket=CreditBucket(bucket), credits=Units(paid))
+                for bucket, paid in funding.buckets
+            ],
+        )
     )
 
 
@@ -135,6 +189,8 @@ def decision_of(decision: domain.Decision) -> Decision:
         max_units_now=_units(decision.max_units_now),
         unlocked_by_packs=list(decision.unlocked_by_packs),
         degraded=decision.degraded,
+        cost=_units(decision.cost),
+        balance=_units(decision.balance),
     )
 
 
@@ -148,6 +204,8 @@ def consumption_of(consumption: outcome.Consumption) -> Consumption:
         windows=[window_of(figure) for figure in consumption.windows],
         replayed=consumption.replayed,
         degraded=consumption.degraded,
+        funding=funding_of(consumption.funding),
+        balance=_units(consumption.balance),
     )
 
 

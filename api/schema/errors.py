@@ -98,7 +98,14 @@ def facts_of(decision: Decision) -> Entry:
         "unlockedByPacks": list(decision.unlocked_by_packs),
         "degraded": decision.degraded,
         "docs": decision.docs,
-    }
+    } | _credits(decision)
+
+
+def _credits(decision: Decision) -> Entry:
+    """Return what a call would cost and what could pay for it, where it costs credits."""
+    if decision.cost is None:
+        return {}
+    return {"cost": decision.cost, "balance": decision.balance}
 
 
 def _of_denied(refused: Refused) -> Entry:

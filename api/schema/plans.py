@@ -14,6 +14,7 @@ from api.domain.unlocking import Asked, Holding, Known, plans_that_allow
 from api.gates.principal import Principal
 from api.schema import ids
 from api.schema.context import Context
+from api.schema.described import described
 from api.schema.pages import Connection, Node, expect_first, page
 from api.schema.scalars import Json, Units
 from api.schema.words import FeatureKind, WindowKind
@@ -37,6 +38,9 @@ class Limit:
     units: Units | None = strawberry.field(description="Null: unlimited.")
     code: str
     status: int
+    overage: bool = strawberry.field(
+        description="True: the plan includes so many, and units past them are paid with credits."
+    )
 
 
 @strawberry.type
@@ -60,6 +64,17 @@ class Price:
     trial_days: int | None
 
 
+@strawberry.type(description="Credits that arrive with each month of a paid period.")
+class PlanCredits:
+    """Credits of a plan."""
+
+    units: Units
+    trial_units: Units = strawberry.field(description="Instead, while on trial.")
+    rollover: Units = strawberry.field(
+        description="The most that lives on for another month of what is left at a month's end."
+    )
+
+
 @strawberry.type
 class Plan(Node):
     """A named set of features with the prices that buy it."""
@@ -74,16 +89,21 @@ class Plan(Node):
     @strawberry.field
     def prices(self) -> list[Price]:
         """List what it costs."""
-        return [
-            Price(
-                key=p.key,
-                amount_minor=Units(p.amount_minor),
-                currency=p.currency,
-                interval=p.interval,
-                trial_days=p.trial_days,
+        return [price_of(price) for price in self.plan.prices]
+
+    @described("Credits that it brings; null: none.")
+    def credits(self) -> PlanCredits | None:
+        """Show what arrives each month."""
+        brought = self.plan.credits
+        return (
+            None
+            if brought is None
+            else PlanCredits(
+                units=Units(brought.units),
+                trial_units=Units(brought.trial_units),
+                rollover=Units(brought.rollover),
             )
-            for p in self.plan.prices
-        ]
+        )
 
     @strawberry.field
     def features(self) -> list[PlanFeature]:
@@ -98,6 +118,17 @@ class Plan(Node):
 def feature_of(feature: domain.Feature) -> Feature:
     """Show one feature."""
     return Feature(key=feature.key, name=feature.name, kind=feature.kind, unit=feature.unit)
+
+
+def price_of(price: domain.Price) -> Price:
+    """Show one price."""
+    return Price(
+        key=price.key,
+        amount_minor=Units(price.amount_minor),
+        currency=price.currency,
+        interval=price.interval,
+        trial_days=price.trial_days,
+    )
 
 
 def plan_of(catalog: domain.Catalog, key: str) -> Plan | None:
@@ -199,6 +230,7 @@ def _limit(
         units=None if limit.units is None else Units(limit.units),
         code=limit.code or code,
         status=limit.status or status,
+        overage=limit.overage,
     )
 
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import strawberry
 
-from api.domain.catalog import Anchor, FeatureKind, WindowKind
+from api.domain.catalog import Anchor, Bucket, FeatureKind, Rounding, WindowKind
 from api.domain.entitlements import SubscriptionStatus
 from api.gates.principal import Scope
 
-__all__ = ["Anchor", "FeatureKind", "Scope", "SubscriptionStatus", "WindowKind"]
+__all__ = [
+    "Anchor",
+    "CreditBucket",
+    "CreditRounding",
+    "FeatureKind",
+    "Scope",
+    "SubscriptionStatus",
+    "WindowKind",
+]
+
+CreditBucket = Bucket
+CreditRounding = Rounding
 
 strawberry.enum(FeatureKind)
 strawberry.enum(WindowKind)
@@ -22,4 +33,14 @@ strawberry.enum(
     Scope,
     description="What a credential may be used for. CONSUME includes CHECK, SUPPORT includes "
     "CHECK, ADMIN includes everything.",
+)
+strawberry.enum(
+    Bucket,
+    name="CreditBucket",
+    description="Where credits come from: a paid period, a purchase for good, or a gift.",
+)
+strawberry.enum(
+    Rounding,
+    name="CreditRounding",
+    description="How a cost that is no whole number of credits becomes one.",
 )

@@ -11,6 +11,7 @@ import orjson
 
 from api.domain.catalog import WindowKind
 from api.domain.decision import Decision, WindowFigure
+from api.domain.funding import Funding
 from api.gates.outcome import Consumption
 from api.schema.errors import facts_of
 
@@ -19,17 +20,31 @@ _WORDS = {kind: kind.name for kind in WindowKind}
 
 def consumption_body(consumption: Consumption) -> bytes:
     """Return the JSON of what was counted."""
-    return orjson.dumps(
-        {
-            "id": consumption.id,
-            "customer": consumption.customer,
-            "feature": consumption.feature,
-            "units": consumption.units,
-            "windows": windows_of(consumption.windows),
-            "replayed": consumption.replayed,
-            "degraded": consumption.degraded,
-        }
-    )
+    said: dict[str, Any] = {
+        "id": consumption.id,
+        "customer": consumption.customer,
+        "feature": consumption.feature,
+        "units": consumption.units,
+        "windows": windows_of(consumption.windows),
+        "replayed": consumption.replayed,
+        "degraded": consumption.degraded,
+    }
+    if consumption.funding is not None:
+        said["funding"] = funding_facts(consumption.funding)
+        said["balance"] = consumption.balance
+    return orjson.dumps(said)
+
+
+def funding_facts(funding: Funding) -> dict[str, Any]:
+    """Return who paid, as GraphQL's ``Funding``."""
+    return {
+        "included": funding.included,
+        "charged": funding.charged,
+        "credits": funding.credits,
+        "buckets": [
+            {"bucket": bucket.upper(), "credits": paid} for bucket, paid in funding.buckets
+        ],
+    }
 
 
 def decision_facts(decision: Decision) -> dict[str, Any]:
@@ -57,6 +72,7 @@ def windows_of(figures: Sequence[WindowFigure]) -> list[dict[str, Any]]:
             "startsAt": instant(figure.starts_at_s),
             "resetsAt": instant(figure.resets_at_s),
             "shadow": figure.shadow,
+            "overage": figure.overage,
         }
         for figure in figures
     ]

@@ -29,7 +29,7 @@ def fields_of(
     limits: list[str] = []
     for window in windows:
         quota = window.limit
-        if quota is None or window.shadow:
+        if quota is None or window.shadow or window.overage:
             continue
         ends = window.resets_at_s
         policy, limit = _constant(feature, window.window, quota, window.starts_at_s, ends)

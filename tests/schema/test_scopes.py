@@ -49,7 +49,7 @@ def test_nothing_is_stated_of_what_there_is_not() -> None:
 def test_what_only_support_may_see_is_reached_through_nothing_less() -> None:
     """Types that are not about the caller's own customer have no way in for a customer."""
     own = {"Plan", "PlanConnection", "Customer", "Subscription", "Decision"}
-    own |= {"Consumption", "ConsumeOutcome", "Node"}
+    own |= {"Consumption", "ConsumeOutcome", "Node", "CreditCost", "Pack"}
     for name, rule in FIELDS.items():
         if rule.tokens:
             assert get_named_type(fields()[name].type).name in own, name

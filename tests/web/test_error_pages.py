@@ -18,6 +18,7 @@ DENIALS = {
     codes.FEATURE_UNAVAILABLE,
     codes.PAYMENT_REQUIRED,
     codes.ALLOCATION_EXCEEDED,
+    codes.INSUFFICIENT_CREDITS,
     "FREE_CAP_EXCEEDED",
     *codes.CAP_CODES.values(),
 }

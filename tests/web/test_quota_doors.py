@@ -24,6 +24,7 @@ async def test_consume_answers_what_was_counted_and_what_is_left(site: Site) -> 
                 "startsAt": "2026-03-10T00:00:00Z",
                 "resetsAt": "2026-03-11T00:00:00Z",
                 "shadow": False,
+                "overage": False,
             },
             {
                 "window": "MONTH",
@@ -34,6 +35,7 @@ async def test_consume_answers_what_was_counted_and_what_is_left(site: Site) -> 
                 "startsAt": "2026-03-01T00:00:00Z",
                 "resetsAt": "2026-04-01T00:00:00Z",
                 "shadow": False,
+                "overage": False,
             },
         ],
         "replayed": False,

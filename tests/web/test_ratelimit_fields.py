@@ -21,6 +21,7 @@ figures = st.builds(
     resets_at_s=st.none() | st.integers(10**9, 2 * 10**9),
     held=units,
     shadow=st.booleans(),
+    overage=st.booleans(),
 )
 
 
@@ -38,7 +39,7 @@ def parsed(line: bytes) -> dict[str, dict[str, int]]:
 def test_what_is_said_is_well_formed_and_true(windows: list[WindowFigure], units: int) -> None:
     lines = dict(fields_of("calls", windows, 10**9))
     binding = {
-        f"calls/{w.window.value}": w for w in windows if w.limit is not None and not w.shadow
+        f"calls/{w.window.value}": w for w in windows if w.limit is not None and w.binds
     }
     assert bool(lines) == bool(binding)
     if not binding:
