@@ -1,4 +1,4 @@
-"""Who pays for a provider's subscription: which of the product's customers.
+"""Who pays for a provider's subscription or pack: which of the product's customers.
 
 The subscription's own word comes first, then what a checkout said of the provider's customer,
 then whoever holds the subscription already. Who is told of a customer too early waits for it.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from api.billing.problems import LinkConflict, UnknownPayer
-from api.billing.provider import Hint, ProviderSubscription
+from api.billing.provider import Hint, ProviderPurchase, ProviderSubscription
 from api.catalog import customers
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
@@ -72,7 +72,25 @@ class Payers:
             return await self._link(conn, told.customer, payer, at)
         return Payer(payer)
 
-    async def known(self, database: Database, told: ProviderSubscription) -> bool:
+    async def buyer_of(self, conn: Connection, told: ProviderPurchase, at: datetime) -> Payer:
+        """Return who bought a pack. Raises: UnknownPayer, LinkConflict."""
+        if told.customer is not None and told.customer_key is not None:
+            return await self.introduce(conn, Hint(None, told.customer, told.customer_key), at)
+        found = await self._find(conn, told.customer, told.customer_key, "")
+        if told.customer_key is not None and found.named is None:
+            raise self._unknown_name(told.customer_key, told.customer)
+        if found.any is None:
+            raise UnknownPayer(
+                f"Nobody is known to have paid for the checkout {told.id}: its client reference, "
+                "metadata.headroom_customer on it or on the provider's customer says who it is. "
+                "Set it, then replay.",
+                waits_for=told.customer,
+            )
+        return Payer(found.any)
+
+    async def known(
+        self, database: Database, told: ProviderSubscription | ProviderPurchase
+    ) -> bool:
         """Tell whether the payer can be found without asking the provider."""
         found = await self._find(database, told.customer, told.customer_key, told.id)
         return found.any is not None

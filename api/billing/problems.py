@@ -74,3 +74,17 @@ class CutShort(Unapplicable):
 
     problem = "cut_short"
     at_once = True
+
+
+class UnknownPack(Unapplicable):
+    """The catalog has no pack of the key that a checkout names."""
+
+    problem = "unknown_pack"
+    at_once = True
+
+
+class BadQuantity(Unapplicable):
+    """A checkout says of how many packs, and that is no number of packs."""
+
+    problem = "bad_quantity"
+    at_once = True

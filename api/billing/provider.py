@@ -1,17 +1,19 @@
 """What Headroom needs of a payment provider, in words that fit any of them.
 
-An event is a hint: it says which subscription to look at. A subscription is truth, where it can
-be read; where no key to the provider is configured, the state that an event tells stands for it.
+An event is a hint: it says which subscription, purchase or payment to look at. That object is
+truth, where it can be read; where no key to the provider is configured, the state that an event
+tells stands for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from api.domain.entitlements import SubscriptionStatus
+from api.domain.payments import PaymentFact
 
 Payload = Mapping[str, Any]
 """What the provider sent, as JSON; only the provider's door knows its shape."""
@@ -62,11 +64,44 @@ class ProviderSubscription:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderPurchase:
+    """A pack that was bought once, as its checkout ``id`` says.
+
+    ``quantity`` is as it was told, to be judged here. ``paid_at`` is None until the money is sure;
+    ``payment`` is None where nothing had to be paid. ``amount_minor`` is what it cost.
+    """
+
+    id: str
+    customer: str | None
+    customer_key: str | None
+    pack: str
+    quantity: str
+    payment: str | None
+    amount_minor: int
+    paid_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderInvoice:
+    """An invoice of a subscription; ``paid_until`` is the end of what it pays for, if it is paid.
+
+    ``whole`` is False where the list of its lines was cut.
+    """
+
+    id: str
+    subscription: str | None
+    customer: str | None
+    paid_until: datetime | None
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Hint:
     """What an event points at, whichever of its parts are known.
 
-    ``told`` is the subscription's state in the event itself. ``introduces``: the event says which
-    of the product's customers the provider's ``customer`` is.
+    ``told`` is the subscription's state in the event itself, ``purchase`` and ``invoice`` those of
+    a checkout and an invoice, ``fact`` what the event says of a ``payment``. ``introduces``: the
+    event says which of the product's customers the provider's ``customer`` is.
     """
 
     subscription: str | None
@@ -74,6 +109,17 @@ class Hint:
     customer_key: str | None
     told: ProviderSubscription | None = None
     introduces: bool = False
+    purchase: ProviderPurchase | None = None
+    invoice: ProviderInvoice | None = None
+    payment: str | None = None
+    fact: PaymentFact | None = None
+
+    @property
+    def object_id(self) -> str | None:
+        """The id of the object that is to be locked, read and written."""
+        if self.purchase is not None:
+            return self.purchase.id
+        return self.subscription or self.payment
 
 
 class Provider(Protocol):
@@ -125,4 +171,16 @@ class Provider(Protocol):
 
     async def customer_key(self, customer: str) -> str | None:
         """Read how the product calls this customer; None where the provider was never told."""
+        ...
+
+    async def purchase(self, checkout_id: str) -> ProviderPurchase | None:
+        """Read a checkout; None where it sells no pack."""
+        ...
+
+    async def invoice(self, invoice_id: str) -> ProviderInvoice:
+        """Read an invoice, with all its lines."""
+        ...
+
+    async def payment(self, payment_id: str) -> Sequence[PaymentFact]:
+        """Read a payment, with all its refunds and disputes."""
         ...

@@ -9,23 +9,33 @@ inbox tries again, at growing intervals and under a new lock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import orjson
 import stripe
 
-from api.billing import stripe_shapes
+from api.billing import stripe_hints, stripe_payments, stripe_shapes
 from api.billing.problems import NotAtProvider, SignatureRefused, Unreadable
-from api.billing.provider import Hint, Payload, ProviderEvent, ProviderSubscription
+from api.billing.provider import (
+    Hint,
+    Payload,
+    ProviderEvent,
+    ProviderInvoice,
+    ProviderPurchase,
+    ProviderSubscription,
+)
 from api.domain.errors import Unavailable
+from api.domain.payments import PaymentFact
 
 TOLERANCE_SECONDS = 300
-_ITEMS_IN_A_PAGE = 100
+_IN_A_PAGE = 100
 
 _Answer = TypeVar("_Answer")
+_Listed = stripe.ListObject[Any]
 
 
 class StripeDoor:
@@ -106,11 +116,11 @@ class StripeDoor:
 
     def subject(self, event_type: str, payload: Payload) -> str | None:
         """Return the id of the object that the event is about, None where nothing follows it."""
-        return stripe_shapes.subject(event_type, payload)
+        return stripe_hints.subject(event_type, payload)
 
     def hint(self, event_type: str, payload: Payload) -> Hint:
         """Return what an event that has a subject points at. Raises: Unreadable."""
-        return stripe_shapes.hint(event_type, payload)
+        return stripe_hints.hint(event_type, payload)
 
     async def hint_again(self, event_type: str, payload: Payload) -> Hint:
         """Return the same, from the event's own object as it is at our version.
@@ -118,15 +128,23 @@ class StripeDoor:
         Raises: Unavailable, NotAtProvider, Unreadable.
         """
         object_id = str(payload["data"]["object"].get("id"))
+        api = self._api
+        found: stripe.StripeObject
         match event_type.split("."):
             case ["checkout", *_]:
-                session = await self._ask(self._api.checkout.sessions.retrieve_async(object_id))
-                return stripe_shapes.hint_of_session(session.to_dict())
+                found = await self._ask(api.checkout.sessions.retrieve_async(object_id))
             case ["invoice", *_]:
-                invoice = await self._ask(self._api.invoices.retrieve_async(object_id))
-                return stripe_shapes.hint_of_invoice(invoice.to_dict())
+                found = await self._ask(api.invoices.retrieve_async(object_id))
+            case ["refund", *_]:
+                found = await self._ask(api.refunds.retrieve_async(object_id))
+            case ["charge", "dispute", *_]:
+                found = await self._ask(api.disputes.retrieve_async(object_id))
+            case ["charge", *_]:
+                found = await self._ask(api.charges.retrieve_async(object_id))
             case _:
                 return Hint(object_id, None, None)
+        again = {"created": payload.get("created", 0), "data": {"object": found.to_dict()}}
+        return stripe_hints.hint(event_type, again)
 
     async def subscription(self, subscription_id: str) -> ProviderSubscription:
         """Read a subscription, with all its items. Raises: Unavailable, NotAtProvider, Unreadable.
@@ -137,12 +155,52 @@ class StripeDoor:
         told = stripe_shapes.subscription(found.to_dict())
         if told.whole:
             return told
-        return stripe_shapes.subscription(found.to_dict(), await self._items(subscription_id))
+        items = await self._pages(
+            self._api.subscription_items.list_async, subscription=subscription_id
+        )
+        return stripe_shapes.subscription(found.to_dict(), items)
 
     async def customer_key(self, customer: str) -> str | None:
         """Read how the product calls this customer. Raises: Unavailable, NotAtProvider."""
         found = await self._ask(self._api.customers.retrieve_async(customer))
         return stripe_shapes.customer_key(found.to_dict())
+
+    async def purchase(self, checkout_id: str) -> ProviderPurchase | None:
+        """Read a checkout; None where it sells no pack.
+
+        Cost: one call. Raises: Unavailable, NotAtProvider, Unreadable.
+        """
+        call = self._api.checkout.sessions.retrieve_async(
+            checkout_id, {"expand": ["payment_intent.latest_charge"]}
+        )
+        told = stripe_payments.session((await self._ask(call)).to_dict())
+        begun = stripe_shapes.instant(told.created)
+        return stripe_payments.purchase(told, begun if told.paid else None)
+
+    async def invoice(self, invoice_id: str) -> ProviderInvoice:
+        """Read an invoice, with all its lines.
+
+        Cost: one call, and one more per hundred lines where the list was cut.
+        Raises: Unavailable, NotAtProvider, Unreadable.
+        """
+        found = await self._ask(self._api.invoices.retrieve_async(invoice_id))
+        told = stripe_payments.invoice(found.to_dict())
+        if told.whole:
+            return told
+
+        page = partial(self._api.invoices.line_items.list_async, invoice_id)
+        return stripe_payments.invoice(found.to_dict(), await self._pages(page))
+
+    async def payment(self, payment_id: str) -> list[PaymentFact]:
+        """Read a payment, with all its refunds and disputes.
+
+        Cost: three calls. Raises: Unavailable, NotAtProvider, Unreadable.
+        """
+        api = self._api
+        found = await self._ask(api.payment_intents.retrieve_async(payment_id))
+        refunds = await self._pages(api.refunds.list_async, payment_intent=payment_id)
+        disputes = await self._pages(api.disputes.list_async, payment_intent=payment_id)
+        return stripe_payments.payment(found.to_dict(), refunds, disputes)
 
     @property
     def _api(self) -> stripe.V1Services:
@@ -150,20 +208,17 @@ class StripeDoor:
             raise RuntimeError("nothing can be read without a key: ask `reads` first")
         return self._client.v1
 
-    async def _items(self, subscription_id: str) -> list[Any]:
-        items: list[Any] = []
+    async def _pages(
+        self, list_page: Callable[[Any], Awaitable[_Listed]], **about: str
+    ) -> list[Any]:
+        found: list[Any] = []
         more = True
         while more:
-            params: stripe.params.SubscriptionItemListParams = {
-                "subscription": subscription_id,
-                "limit": _ITEMS_IN_A_PAGE,
-            }
-            if items:
-                params["starting_after"] = items[-1]["id"]
-            page = await self._ask(self._api.subscription_items.list_async(params))
-            items += [item.to_dict() for item in page.data]
+            after = {"starting_after": found[-1]["id"]} if found else {}
+            page = await self._ask(list_page({**about, **after, "limit": _IN_A_PAGE}))
+            found += [one.to_dict() for one in page.data]
             more = page.has_more and bool(page.data)
-        return items
+        return found
 
     async def _ask(self, call: Awaitable[_Answer]) -> _Answer:
         async with _mapped():

@@ -1,20 +1,20 @@
 """Stripe's objects in their present shapes, and what they say in any provider's words.
 
-Shapes of API version 2026-10-28.endive: periods lie on subscription items, and an invoice points
-to its subscription through ``parent.subscription_details``. Only the fields that matter here are
-named; whatever else an object has is passed over.
+Shapes of API version 2026-10-28.endive: periods lie on subscription items. Only the fields that
+matter here are named; whatever else an object has is passed over. Payments are in
+``stripe_payments``, what events point at in ``stripe_hints``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from api.billing.problems import Unreadable
-from api.billing.provider import Hint, Payload, ProviderItem, ProviderSubscription
+from api.billing.provider import ProviderItem, ProviderSubscription
 from api.domain.entitlements import SubscriptionStatus
 
 LINK = "headroom_customer"
@@ -22,14 +22,14 @@ LINK = "headroom_customer"
 
 LONGEST_ID = 255
 
-_Shape = TypeVar("_Shape", bound=msgspec.Struct)
+Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
 class _Expanded(msgspec.Struct):
     id: str
 
 
-_Reference = str | _Expanded | None
+Reference = str | _Expanded | None
 
 
 class _Price(msgspec.Struct):
@@ -71,29 +71,6 @@ class _Subscription(msgspec.Struct):
     metadata: dict[str, str] | None = None
 
 
-class _Session(msgspec.Struct):
-    id: str
-    customer: _Reference = None
-    subscription: _Reference = None
-    client_reference_id: str | None = None
-    metadata: dict[str, str] | None = None
-
-
-class _SubscriptionDetails(msgspec.Struct):
-    subscription: _Reference = None
-
-
-class _InvoiceParent(msgspec.Struct):
-    subscription_details: _SubscriptionDetails | None = None
-
-
-class _Invoice(msgspec.Struct):
-    id: str
-    customer: _Reference = None
-    parent: _InvoiceParent | None = None
-    subscription: _Reference = None  # where it stood before parent came
-
-
 class _Customer(msgspec.Struct):
     id: str
     deleted: bool = False
@@ -113,56 +90,13 @@ class Envelope(msgspec.Struct):
 
 def envelope_of(payload: object) -> Envelope:
     """Return the outer part of an event. Raises: Unreadable."""
-    envelope = _read(payload, Envelope, "event")
+    envelope = read(payload, Envelope, "event")
     if envelope.object != "event" or not isinstance(envelope.data.get("object"), dict):
         raise Unreadable("This is not an event with an object in it.")
     for text in (envelope.id, envelope.type, envelope.api_version or "-"):
-        if _plain_id(text) is None:
+        if plain_id(text) is None:
             raise Unreadable(f"An event's id and type have 1 to {LONGEST_ID} plain characters.")
     return envelope
-
-
-def subject(event_type: str, payload: Payload) -> str | None:
-    """Return the subscription that an event concerns, else its own object's id; None: ignored."""
-    if event_type not in _HINTS:
-        return None
-    own = payload["data"]["object"]
-    try:
-        found = hint(event_type, payload)
-    except Unreadable:
-        # Kept under its own id, to be read again at our version, or shown to a person.
-        return _plain_id(own.get("id"))
-    if (named := _plain_id(found.subscription)) is not None:
-        return named
-    return _plain_id(own.get("id")) if found.introduces else None
-
-
-def hint(event_type: str, payload: Payload) -> Hint:
-    """Return what an event points at. Raises: Unreadable."""
-    return _HINTS[event_type](payload["data"]["object"])
-
-
-def hint_of_subscription(obj: object) -> Hint:
-    """Return what a subscription says of itself. Raises: Unreadable."""
-    told = subscription(obj)
-    return Hint(told.id, told.customer, told.customer_key, told)
-
-
-def hint_of_session(obj: object) -> Hint:
-    """Return whom a completed checkout introduces, and what was bought. Raises: Unreadable."""
-    session = _read(obj, _Session, "checkout session")
-    customer = _id(session.customer)
-    key = _key(session.metadata) or session.client_reference_id
-    introduces = customer is not None and key is not None
-    return Hint(_id(session.subscription), customer, key, introduces=introduces)
-
-
-def hint_of_invoice(obj: object) -> Hint:
-    """Return whose subscription an invoice is for. Raises: Unreadable."""
-    invoice = _read(obj, _Invoice, "invoice")
-    details = invoice.parent.subscription_details if invoice.parent is not None else None
-    named = invoice.subscription if details is None else details.subscription
-    return Hint(_id(named), _id(invoice.customer), None)
 
 
 def subscription(obj: object, items: list[Any] | None = None) -> ProviderSubscription:
@@ -170,10 +104,10 @@ def subscription(obj: object, items: list[Any] | None = None) -> ProviderSubscri
 
     Raises: Unreadable, also for a status that is not known here.
     """
-    shape = _read(obj, _Subscription, "subscription")
+    shape = read(obj, _Subscription, "subscription")
     listed = shape.items.data
     if items is not None:
-        listed = [_read(item, _Item, "subscription item") for item in items]
+        listed = [read(item, _Item, "subscription item") for item in items]
     try:
         status = SubscriptionStatus(shape.status)
     except ValueError:
@@ -189,8 +123,8 @@ def subscription(obj: object, items: list[Any] | None = None) -> ProviderSubscri
     waiting = shape.pending_update.subscription_items if shape.pending_update else None
     return ProviderSubscription(
         id=shape.id,
-        customer=_id(shape.customer) or "",
-        customer_key=_key(shape.metadata),
+        customer=id_of(shape.customer) or "",
+        customer_key=key_of(shape.metadata),
         status=status,
         items=parts,
         pending=tuple(i.price.lookup_key for i in waiting or () if i.price.lookup_key),
@@ -204,7 +138,7 @@ def subscription(obj: object, items: list[Any] | None = None) -> ProviderSubscri
 
 def customer_key(obj: object) -> str | None:
     """Return the product's name for a customer, None where Stripe has none. Raises: Unreadable."""
-    return _key(_read(obj, _Customer, "customer").metadata)
+    return key_of(read(obj, _Customer, "customer").metadata)
 
 
 def claimed_by(payload: object) -> tuple[str | None, str | None]:
@@ -213,13 +147,13 @@ def claimed_by(payload: object) -> tuple[str | None, str | None]:
         return None, None
     data = payload.get("data")
     obj = data.get("object") if isinstance(data, dict) else None
-    event_id = _plain_id(payload.get("id"))
+    event_id = plain_id(payload.get("id"))
     if not isinstance(obj, dict):
         return event_id, None
     metadata = obj.get("metadata")
     key = metadata.get(LINK) if isinstance(metadata, dict) else None
     named = (key, obj.get("client_reference_id"), obj.get("customer"))
-    return event_id, next((found for one in named if (found := _plain_id(one))), None)
+    return event_id, next((found for one in named if (found := plain_id(one))), None)
 
 
 def _item(item: _Item) -> ProviderItem:
@@ -232,7 +166,8 @@ def _item(item: _Item) -> ProviderItem:
     )
 
 
-def _read(obj: object, shape: type[_Shape], what: str) -> _Shape:
+def read(obj: object, shape: type[Shape], what: str) -> Shape:
+    """Return the fields of ``shape`` that an object has. Raises: Unreadable."""
     try:
         return msgspec.convert(obj, shape)
     except msgspec.ValidationError as error:
@@ -254,29 +189,17 @@ def _maybe(seconds: int | None) -> datetime | None:
     return None if seconds is None else instant(seconds)
 
 
-def _id(reference: _Reference) -> str | None:
+def id_of(reference: Reference) -> str | None:
+    """Return the id of what is referred to, also where it was written out."""
     return reference.id if isinstance(reference, _Expanded) else reference
 
 
-def _key(metadata: Mapping[str, str] | None) -> str | None:
+def key_of(metadata: Mapping[str, str] | None) -> str | None:
+    """Return the product's name for a customer, where the metadata has it."""
     return (metadata or {}).get(LINK) or None
 
 
-def _plain_id(value: object) -> str | None:
+def plain_id(value: object) -> str | None:
+    """Return ``value`` if it can be kept as an id."""
     fits = isinstance(value, str) and 0 < len(value) <= LONGEST_ID and value.isprintable()
     return str(value) if fits else None
-
-
-_HINTS: Mapping[str, Callable[[object], Hint]] = {
-    "checkout.session.completed": hint_of_session,
-    "customer.subscription.created": hint_of_subscription,
-    "customer.subscription.updated": hint_of_subscription,
-    "customer.subscription.deleted": hint_of_subscription,
-    "customer.subscription.paused": hint_of_subscription,
-    "customer.subscription.resumed": hint_of_subscription,
-    "customer.subscription.trial_will_end": hint_of_subscription,
-    "invoice.paid": hint_of_invoice,
-    "invoice.payment_failed": hint_of_invoice,
-}
-HANDLED = frozenset(_HINTS)
-"""The types of event that something follows from."""

@@ -163,3 +163,67 @@ group by remote_address order by 2 desc, 1 limit $2;
 select customer as name, sum(count)::bigint as count, max(at) as last_at
 from webhook_signature_failures where minute >= $1 and customer is not null
 group by customer order by 2 desc, 1 limit $2;
+
+-- name: purchased :one
+-- pack_purchases_unique.
+select grant_id from pack_purchases where provider = $1 and checkout_id = $2;
+
+-- name: note_purchase :exec
+-- pack_purchases_unique; under the lock on the checkout, in the transaction that gave the grant.
+insert into pack_purchases (
+    provider, checkout_id, customer_id, payment_id, pack, quantity, grant_id, at
+)
+values ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: hold_payment :exec
+-- provider_payments_unique: whoever writes of a payment, or of what it bought, waits here for
+-- whoever does already, so that neither overlooks the other.
+insert into provider_payments (provider, payment_id, updated_at) values ($1, $2, $3)
+on conflict on constraint provider_payments_unique do update set updated_at = excluded.updated_at;
+
+-- name: drop_facts :exec
+-- What the provider holds was read whole, and replaces what was heard; the purchase is our own.
+delete from provider_payment_facts
+where provider = $1 and payment_id = $2 and kind <> 'purchase';
+
+-- name: note_facts :exec
+-- provider_payment_facts_unique. The newest state of each object stays, by instant, then what is
+-- final, then the greater refund, then the event's id: a total order of facts of the events.
+insert into provider_payment_facts as f (
+    provider, payment_id, object_id, kind, amount_minor, refunded_minor, stands, told_at, place,
+    told_by
+)
+select $1, $2, * from unnest(
+    $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::boolean[], $8::timestamptz[],
+    $9::smallint[], $10::text[]
+)
+on conflict on constraint provider_payment_facts_unique do update set
+    payment_id = excluded.payment_id, kind = excluded.kind,
+    amount_minor = excluded.amount_minor, refunded_minor = excluded.refunded_minor,
+    stands = excluded.stands, told_at = excluded.told_at, place = excluded.place,
+    told_by = excluded.told_by
+where (f.told_at, f.place, f.refunded_minor, f.told_by collate "C")
+    < (excluded.told_at, excluded.place, excluded.refunded_minor, excluded.told_by collate "C");
+
+-- name: facts_of :many
+-- provider_payment_facts_by_payment.
+select * from provider_payment_facts where provider = $1 and payment_id = $2;
+
+-- name: stand_payment :many
+-- What the facts come to, beside the payment; answers with what it bought, in order of customers.
+-- pack_purchases_by_payment.
+with stands as (
+    update provider_payments
+    set amount_minor = $3, refunded_minor = $4, disputed = $5, updated_at = $6
+    where provider = $1 and payment_id = $2
+)
+select customer_id, grant_id from pack_purchases
+where provider = $1 and payment_id = $2 and grant_id is not null
+order by customer_id, grant_id;
+
+-- name: taken_for :one
+-- What of a grant is taken back on account of one payment now. credit_entries_by_operation.
+select coalesce(sum(case kind when 'revoke' then amount when 'restore' then -amount end), 0)::bigint
+    as taken
+from credit_entries
+where customer_id = $1 and operation_id = $2 and grant_id = $3;

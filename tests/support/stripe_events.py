@@ -213,8 +213,15 @@ def checkout_session(
 
 
 def invoice(
-    invoice_id: str, customer: str, subscription_id: str | None, at: datetime, *, paid: bool = True
+    invoice_id: str,
+    customer: str,
+    subscription_id: str | None,
+    at: datetime,
+    *,
+    paid: bool = True,
+    until: datetime | None = None,
 ) -> Json:
+    end = at + timedelta(days=31) if until is None else until
     details: Json = {"metadata": {}, "subscription": subscription_id}
     return {
         "id": invoice_id,
@@ -252,7 +259,7 @@ def invoice(
                         },
                         "type": "subscription_item_details",
                     },
-                    "period": {"end": unix(at + timedelta(days=31)), "start": unix(at)},
+                    "period": {"end": unix(end), "start": unix(at)},
                     "quantity": 1,
                 }
             ],
@@ -345,6 +352,14 @@ class Life:
         ]
         return self._updated()
 
+    def lies(self, start: datetime, end: datetime, anchor: datetime | None = None) -> Life:
+        """Let the present period lie so, and be anchored where it begins unless told."""
+        for held in self.state["items"]["data"]:
+            held |= {"current_period_start": unix(start), "current_period_end": unix(end)}
+        if anchor is not None:
+            self.state["billing_cycle_anchor"] = unix(anchor)
+        return self
+
     def renewed(self, *, days: int = 31) -> Json:
         for held in self.state["items"]["data"]:
             held["current_period_start"] = held["current_period_end"]
@@ -393,17 +408,182 @@ class Life:
         return self._event("customer.subscription.resumed", self.state)
 
     def invoiced(self, *, paid: bool) -> Json:
+        end = max(held["current_period_end"] for held in self.state["items"]["data"])
         made = invoice(
             f"in_{self.tag}_{self._events}",
             self.customer,
             self.subscription_id,
             self.at,
             paid=paid,
+            until=datetime.fromtimestamp(end, UTC),
         )
         return self._event("invoice.paid" if paid else "invoice.payment_failed", made)
 
     def _updated(self) -> Json:
         return self._event("customer.subscription.updated", self.state)
+
+    def _event(self, event_type: str, obj: Json) -> Json:
+        self._events += 1
+        return event(event_type, obj, self.at, event_id=f"evt_{self.tag}_{self._events:02}")
+
+
+class Buying:
+    """The course of one payment for packs at Stripe; every change is an event.
+
+    ``state`` is the checkout; ``refunds`` and ``disputes`` are as they are now.
+    """
+
+    def __init__(
+        self,
+        tag: str,
+        at: datetime,
+        *,
+        reference: str | None = "acme",
+        customer: str | None = None,
+        pack: str = "boost",
+        quantity: str | None = None,
+        amount: int = 1000,
+    ) -> None:
+        self.tag = tag
+        self.at = at.replace(microsecond=0)
+        self.amount = amount
+        self.payment = f"pi_{tag}"
+        self.charge_id = f"ch_{tag}"
+        self.paid_at: datetime | None = None
+        metadata = {"headroom_pack": pack}
+        if quantity is not None:
+            metadata["headroom_quantity"] = quantity
+        self.state = checkout_session(
+            f"cs_test_{tag}", customer, None, self.at, reference=reference, metadata=metadata
+        )
+        self.state |= {
+            "payment_intent": self.payment,
+            "amount_total": amount,
+            "payment_status": "unpaid",
+        }
+        self.refunds: dict[str, Json] = {}
+        self.disputes: dict[str, Json] = {}
+        self._events = 0
+
+    @property
+    def checkout(self) -> str:
+        """The id of the checkout session."""
+        return str(self.state["id"])
+
+    @property
+    def objects(self) -> list[Json]:
+        """All that Stripe holds of it now."""
+        return [
+            self.state,
+            self._charge(),
+            self._intent(),
+            *self.refunds.values(),
+            *self.disputes.values(),
+        ]
+
+    def later(self, **by: float) -> Buying:
+        """Let time pass at Stripe."""
+        self.at += timedelta(**by)
+        return self
+
+    def completed(self, payment_status: str = "paid") -> Json:
+        self.state["payment_status"] = payment_status
+        if payment_status == "paid":
+            self.paid_at = self.at
+        if payment_status == "no_payment_required":
+            self.state |= {"payment_intent": None, "amount_total": 0}
+        return self._event("checkout.session.completed", self.state)
+
+    def succeeded(self) -> Json:
+        self.state["payment_status"] = "paid"
+        self.paid_at = self.at
+        return self._event("checkout.session.async_payment_succeeded", self.state)
+
+    def failed(self) -> Json:
+        return self._event("checkout.session.async_payment_failed", self.state)
+
+    def refunded(self, amount: int, name: str = "a", status: str = "succeeded") -> list[Json]:
+        """Give money back: two events of one second, of the refund and of the charge."""
+        made: Json = {
+            "id": f"re_{self.tag}_{name}",
+            "object": "refund",
+            "amount": amount,
+            "charge": self.charge_id,
+            "created": unix(self.at),
+            "currency": "usd",
+            "metadata": {},
+            "payment_intent": self.payment,
+            "reason": None,
+            "status": status,
+        }
+        self.refunds[made["id"]] = made
+        return [
+            self._event("refund.created", made),
+            self._event("charge.refunded", self._charge()),
+        ]
+
+    def refund_failed(self, name: str = "a") -> Json:
+        found = self.refunds[f"re_{self.tag}_{name}"]
+        found["status"] = "failed"
+        return self._event("refund.failed", found)
+
+    def disputed(self, status: str = "needs_response", name: str = "a") -> Json:
+        made: Json = {
+            "id": f"dp_{self.tag}_{name}",
+            "object": "dispute",
+            "amount": self.amount,
+            "charge": self.charge_id,
+            "created": unix(self.at),
+            "currency": "usd",
+            "evidence_details": {"has_evidence": False, "past_due": False, "submission_count": 0},
+            "is_charge_refundable": False,
+            "metadata": {},
+            "payment_intent": self.payment,
+            "reason": "fraudulent",
+            "status": status,
+        }
+        self.disputes[made["id"]] = made
+        return self._event("charge.dispute.created", made)
+
+    def dispute_became(self, status: str, event_type: str = "closed", name: str = "a") -> Json:
+        found = self.disputes[f"dp_{self.tag}_{name}"]
+        found["status"] = status
+        return self._event(f"charge.dispute.{event_type}", found)
+
+    def _charge(self) -> Json:
+        gone = [r for r in self.refunds.values() if r["status"] not in ("failed", "canceled")]
+        refunded = sum(refund["amount"] for refund in gone)
+        return {
+            "id": self.charge_id,
+            "object": "charge",
+            "amount": self.amount,
+            "amount_captured": self.amount,
+            "amount_refunded": refunded,
+            "created": unix(self.paid_at or self.at),
+            "currency": "usd",
+            "customer": self.state["customer"],
+            "disputed": bool(self.disputes),
+            "metadata": {},
+            "paid": True,
+            "payment_intent": self.payment,
+            "refunded": refunded == self.amount,
+            "status": "succeeded",
+        }
+
+    def _intent(self) -> Json:
+        paid = self.state["payment_status"] == "paid"
+        return {
+            "id": self.payment,
+            "object": "payment_intent",
+            "amount": self.amount,
+            "amount_received": self.amount if paid else 0,
+            "created": unix(self.at),
+            "currency": "usd",
+            "customer": self.state["customer"],
+            "latest_charge": self.charge_id,
+            "metadata": {},
+            "status": "succeeded" if paid else "processing",
+        }
 
     def _event(self, event_type: str, obj: Json) -> Json:
         self._events += 1

@@ -18,13 +18,21 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from tests.support.stripe_events import Life, customer
+from tests.support.stripe_events import Buying, Life, customer
 
 KEY = "sk_test_" + "b" * 24
 ITEMS_SHOWN = 10
 
-_OBJECT = re.compile(r"/v1/(subscriptions|customers|invoices|checkout/sessions)/([^/?]+)")
+_OBJECT = re.compile(
+    r"/v1/(subscriptions|customers|invoices|checkout/sessions|payment_intents|charges|refunds"
+    r"|disputes)/([^/?]+)"
+)
+_LINES = re.compile(r"/v1/invoices/([^/?]+)/lines")
 _KINDS = {
+    "payment_intents": "payment_intent",
+    "charges": "charge",
+    "refunds": "refund",
+    "disputes": "dispute",
     "subscriptions": "subscription",
     "customers": "customer",
     "invoices": "invoice",
@@ -65,6 +73,12 @@ class StripeServer:
         self.objects.setdefault(life.customer, customer(life.customer))
         return self
 
+    def holds_payment(self, buying: Buying) -> Self:
+        """Hold the checkout and the payment of this purchase, as they are now."""
+        for obj in buying.objects:
+            self.put(obj)
+        return self
+
     def reads_of(self, object_id: str) -> int:
         """Count how often an object was read."""
         return sum(urlsplit(r.path).path.endswith(f"/{object_id}") for r in self.requests)
@@ -77,8 +91,9 @@ class StripeServer:
         if request.headers.get("authorization") != f"Bearer {self.key}":
             return 401, _error("invalid_request_error", "Invalid API Key provided.")
         parts = urlsplit(request.path)
-        if parts.path == "/v1/subscription_items":
-            return 200, self._items(parse_qs(parts.query))
+        query = parse_qs(parts.query)
+        if (page := self._listed(parts.path, query)) is not None:
+            return 200, page
         found = _OBJECT.fullmatch(parts.path)
         if found is None:
             return 404, _error("invalid_request_error", f"Unrecognized URL ({parts.path}).")
@@ -88,20 +103,32 @@ class StripeServer:
             return 404, _error(
                 "invalid_request_error", f"No such {kind}: '{object_id}'", code="resource_missing"
             )
-        return 200, _cut(obj)
+        return 200, self._expanded(_cut(obj), query)
 
-    def _items(self, query: dict[str, list[str]]) -> dict[str, Any]:
-        data = self.objects[query["subscription"][0]]["items"]["data"]
-        after = query.get("starting_after", [None])[0]
-        begin = 0 if after is None else [i["id"] for i in data].index(after) + 1
-        limit = int(query.get("limit", ["10"])[0])
-        page = data[begin : begin + limit]
-        return {
-            "object": "list",
-            "data": page,
-            "has_more": begin + limit < len(data),
-            "url": "/v1/subscription_items",
-        }
+    def _expanded(self, obj: dict[str, Any], query: dict[str, list[str]]) -> dict[str, Any]:
+        """Write out what a request asks to have written out, as deep as it says."""
+        for path in (
+            one for key, said in query.items() if key.startswith("expand") for one in said
+        ):
+            within = obj
+            for name in path.split("."):
+                if isinstance(within.get(name), str):
+                    within[name] = copy.deepcopy(self.objects[within[name]])
+                if within.get(name) is None:
+                    break
+                within = within[name]
+        return obj
+
+    def _listed(self, path: str, query: dict[str, list[str]]) -> dict[str, Any] | None:
+        if path == "/v1/subscription_items":
+            return _page(self.objects[query["subscription"][0]]["items"]["data"], query, path)
+        if path in ("/v1/refunds", "/v1/disputes"):
+            payment, kind = query["payment_intent"][0], _KINDS[path[4:]]
+            found = [o for o in self.objects.values() if o["object"] == kind]
+            return _page([o for o in found if o["payment_intent"] == payment], query, path)
+        if (lines := _LINES.fullmatch(path)) is not None:
+            return _page(self.objects[lines[1]]["lines"]["data"], query, path)
+        return None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection, one after the other."""
@@ -145,11 +172,19 @@ async def stripe_server() -> AsyncGenerator[StripeServer]:
         server.close()
 
 
+def _page(data: list[dict[str, Any]], query: dict[str, list[str]], url: str) -> dict[str, Any]:
+    after = query.get("starting_after", [None])[0]
+    begin = 0 if after is None else [one["id"] for one in data].index(after) + 1
+    limit = int(query.get("limit", ["10"])[0])
+    more = begin + limit < len(data)
+    return {"object": "list", "data": data[begin : begin + limit], "has_more": more, "url": url}
+
+
 def _cut(obj: dict[str, Any]) -> dict[str, Any]:
     shown = copy.deepcopy(obj)
-    items = shown.get("items")
-    if isinstance(items, dict) and len(items["data"]) > ITEMS_SHOWN:
-        items |= {"data": items["data"][:ITEMS_SHOWN], "has_more": True}
+    for items in (shown.get("items"), shown.get("lines")):
+        if isinstance(items, dict) and len(items["data"]) > ITEMS_SHOWN:
+            items |= {"data": items["data"][:ITEMS_SHOWN], "has_more": True}
     return shown
 
 

@@ -1,0 +1,111 @@
+"""What each of Stripe's events points at: a subscription, a checkout of a pack, or a payment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from api.billing import stripe_payments
+from api.billing.problems import Unreadable
+from api.billing.provider import Hint, Payload
+from api.billing.stripe_shapes import id_of, instant, plain_id, subscription
+from api.domain.payments import PaymentFact
+
+_COMPLETED = "checkout.session.completed"
+_SUCCEEDED = "checkout.session.async_payment_succeeded"
+_FAILED = "checkout.session.async_payment_failed"
+
+
+def subject(event_type: str, payload: Payload) -> str | None:
+    """Return the object that an event concerns, else its own object's id; None: ignored."""
+    if event_type not in _HINTS:
+        return None
+    own = payload["data"]["object"]
+    try:
+        found = hint(event_type, payload)
+    except Unreadable:
+        # Kept under its own id, to be read again at our version, or shown to a person.
+        return plain_id(own.get("id"))
+    if (named := plain_id(found.object_id)) is not None:
+        return named
+    return plain_id(own.get("id")) if found.introduces else None
+
+
+def hint(event_type: str, payload: Payload) -> Hint:
+    """Return what an event points at. Raises: Unreadable."""
+    return _HINTS[event_type](payload["data"]["object"], event_type, payload["created"])
+
+
+def of_subscription(obj: object, _event_type: str, _created: int) -> Hint:
+    """Return what a subscription says of itself. Raises: Unreadable."""
+    told = subscription(obj)
+    return Hint(told.id, told.customer, told.customer_key, told)
+
+
+def of_session(obj: object, event_type: str, created: int) -> Hint:
+    """Return whom a checkout introduces, and what was bought. Raises: Unreadable.
+
+    Of a checkout that is paid later the money is sure when an event says so, and not before.
+    """
+    session = stripe_payments.session(obj)
+    customer, key = id_of(session.customer), session.customer_key
+    sure = event_type == _SUCCEEDED or (session.paid and event_type != _FAILED)
+    return Hint(
+        id_of(session.subscription),
+        customer,
+        key,
+        introduces=customer is not None and key is not None,
+        purchase=stripe_payments.purchase(session, instant(created) if sure else None),
+    )
+
+
+def of_invoice(obj: object, event_type: str, _created: int) -> Hint:
+    """Return whose subscription an invoice is for. Raises: Unreadable."""
+    invoice = stripe_payments.invoice(obj)
+    paid = invoice if event_type == "invoice.paid" else None
+    return Hint(invoice.subscription, invoice.customer, None, invoice=paid)
+
+
+def of_charge(obj: object, _event_type: str, _created: int) -> Hint:
+    """Return the payment of a charge. Raises: Unreadable."""
+    return _of_payment(stripe_payments.charge(obj))
+
+
+def of_refund(obj: object, _event_type: str, _created: int) -> Hint:
+    """Return the payment that a refund is of. Raises: Unreadable."""
+    return _of_payment(stripe_payments.refund(obj))
+
+
+def of_dispute(obj: object, _event_type: str, _created: int) -> Hint:
+    """Return the payment that is disputed. Raises: Unreadable."""
+    return _of_payment(stripe_payments.dispute(obj))
+
+
+def _of_payment(told: tuple[str | None, PaymentFact]) -> Hint:
+    payment, fact = told
+    return Hint(None, None, None, payment=payment, fact=fact)
+
+
+_HINTS: Mapping[str, Callable[[object, str, int], Hint]] = {
+    _COMPLETED: of_session,
+    _SUCCEEDED: of_session,
+    _FAILED: of_session,
+    "customer.subscription.created": of_subscription,
+    "customer.subscription.updated": of_subscription,
+    "customer.subscription.deleted": of_subscription,
+    "customer.subscription.paused": of_subscription,
+    "customer.subscription.resumed": of_subscription,
+    "customer.subscription.trial_will_end": of_subscription,
+    "invoice.paid": of_invoice,
+    "invoice.payment_failed": of_invoice,
+    "charge.refunded": of_charge,
+    "refund.created": of_refund,
+    "refund.updated": of_refund,
+    "refund.failed": of_refund,
+    "charge.dispute.created": of_dispute,
+    "charge.dispute.updated": of_dispute,
+    "charge.dispute.closed": of_dispute,
+    "charge.dispute.funds_withdrawn": of_dispute,
+    "charge.dispute.funds_reinstated": of_dispute,
+}
+HANDLED = frozenset(_HINTS)
+"""The types of event that something follows from."""
