@@ -43,18 +43,23 @@ class Together(Generic[Q, A]):
         self._waiting.append((question, future))
         crowded = len(self._waiting) >= MOST_TOGETHER and len(self._lanes) < LANES
         if not self._lanes or crowded:
-            lane = loop.create_task(self._serve(), name="together")
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+            self._lanes.add(loop.create_task(self._serve(), name="together"))
         return await future
 
     async def _serve(self) -> None:
-        while self._waiting:
-            batch = self._take()
-            try:
-                await self._answer(batch)
-            finally:
-                _fail(batch, Unavailable("the operation was interrupted"))
+        try:
+            while self._waiting:
+                batch = self._take()
+                try:
+                    await self._answer(batch)
+                finally:
+                    _fail(batch, Unavailable("the operation was interrupted"))
+        finally:
+            # In the same breath as the last look at who waits: a callback of the task runs a moment
+            # later, and who asked in between would wait for a lane that has ended.
+            lane = asyncio.current_task()
+            if lane is not None:
+                self._lanes.discard(lane)
 
     def _take(self) -> list[tuple[Q, asyncio.Future[A]]]:
         batch: list[tuple[Q, asyncio.Future[A]]] = []
