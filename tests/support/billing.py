@@ -14,6 +14,8 @@ from api.billing.worker import InboxWorker
 from api.catalog import subscriptions
 from api.catalog.subscriptions import SubscriptionRecord
 from api.domain.entitlements import Entitlements, entitle
+from api.ledger import entries
+from api.ledger.entries import Kind, Movement, Why
 from api.wiring import Core
 from tests.support.clock import FakeClock
 from tests.support.gate import opened
@@ -67,6 +69,44 @@ more_seats_monthly = { amount_minor = 900, currency = "usd", interval = "month" 
 seats = 1
 """
 
+PACKS = """
+[features.chat]
+name = "Chat"
+kind = "metered"
+
+[features.search]
+name = "Search"
+kind = "metered"
+
+[costs.chat]
+credits = 1
+
+[costs.search]
+credits = 1
+
+[packs.boost]
+name = "100 credits"
+credits = 100
+[packs.boost.prices]
+boost = { amount_minor = 1000, currency = "usd", interval = "once" }
+
+[packs.gift]
+name = "7 credits for chats"
+credits = 7
+bucket = "promotional"
+priority = 5
+expires_days = 30
+features = ["chat"]
+"""
+"""Packs, to be sold beside what ``CATALOG`` has."""
+
+
+def with_credits(plan: str, said: str, catalog: str = CATALOG) -> str:
+    """Return a catalog in which this plan brings credits: ``units = 100``."""
+    head = f"[plans.{plan}.features]"
+    assert head in catalog
+    return catalog.replace(head, f"[plans.{plan}.credits]\n{said}\n\n{head}")
+
 
 @dataclass
 class Desk:
@@ -111,6 +151,50 @@ class Desk:
     async def held(self, key: str) -> tuple[SubscriptionRecord, ...]:
         customer = await self.core.customers.get(key)
         return await subscriptions.by_customer(self.core.database, customer.id)
+
+    async def grants(self, key: str = "acme") -> list[Any]:
+        """Return the customer's grants in the order in which they were given."""
+        customer = await self.core.customers.get(key)
+        return await self.core.database.fetch(
+            "select * from credit_grants where customer_id = $1 order by id", customer.id
+        )
+
+    async def balance(self, key: str = "acme") -> int:
+        """Return the credits that may be spent now."""
+        at = self.clock.now()
+        return sum(
+            grant["available"]
+            for grant in await self.grants(key)
+            if grant["effective_at"] <= at
+            and (grant["expires_at"] is None or grant["expires_at"] > at)
+        )
+
+    async def ledger(self, key: str = "acme") -> list[tuple[str, int]]:
+        """Return kind and amount of every entry, in order."""
+        customer = await self.core.customers.get(key)
+        rows = await self.core.database.fetch(
+            "select kind, amount from credit_entries where customer_id = $1 order by id",
+            customer.id,
+        )
+        return [(row["kind"], row["amount"]) for row in rows]
+
+    async def spend(self, amount: int, key: str = "acme") -> None:
+        """Spend credits of the grants that end first, as the ledger's own entries."""
+        at, left = self.clock.now(), amount
+        moves: list[Movement] = []
+        for grant in await self.grants(key):
+            over = grant["expires_at"] is not None and grant["expires_at"] <= at
+            taken = 0 if over else min(left, grant["available"])
+            if taken:
+                why = Why("~spend", "a test", "test")
+                moves.append(
+                    Movement(grant["customer_id"], Kind.SPEND, grant["id"], taken, at, why)
+                )
+                left -= taken
+        assert left == 0
+        async with self.core.database.transaction() as conn:
+            await entries.lock(conn, {move.customer_id for move in moves})
+            await entries.post(conn, moves)
 
     async def event(self, event: Json | str) -> StoredEvent:
         return await self.inbox.show(event if isinstance(event, str) else event["id"])
