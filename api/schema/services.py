@@ -10,9 +10,11 @@ from api.catalog.customers import Customers
 from api.catalog.rebuild import Rebuild
 from api.catalog.revisions import Revisions
 from api.gates.access import Access
+from api.gates.bookkeeping import Bookkeeping
 from api.gates.consume import Gate
 from api.gates.explain import Explain
 from api.gates.minting import Minting
+from api.gates.refunding import Refunding
 from api.gates.releases import Releases
 from api.gates.repair import Repair
 from api.infra.postgres import Database
@@ -39,5 +41,7 @@ class Services:
     explain: Explain
     rebuild: Rebuild
     inbox: Inbox
+    bookkeeping: Bookkeeping
+    refunding: Refunding
     max_page_size: int = 100
     max_batch: int = 100

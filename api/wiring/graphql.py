@@ -11,7 +11,13 @@ from api.schema.services import Services
 from api.web.graphql import GraphQLApp
 from api.web.protection import Protection
 from api.wiring.foundation import Core
-from api.wiring.operating import explain_of, minting_of, rebuild_of
+from api.wiring.operating import (
+    bookkeeping_of,
+    explain_of,
+    minting_of,
+    rebuild_of,
+    refunding_of,
+)
 
 
 def graphql_of(
@@ -38,6 +44,8 @@ def graphql_of(
         explain=explain_of(core),
         rebuild=rebuild_of(core),
         inbox=inbox,
+        bookkeeping=bookkeeping_of(core),
+        refunding=refunding_of(core),
         max_page_size=settings.max_page_size,
         max_batch=settings.max_batch,
     )

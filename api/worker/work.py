@@ -11,6 +11,7 @@ from api.billing.inbox import CHANNEL
 from api.billing.worker import InboxWorker
 from api.infra.queries import Queries
 from api.infra.telemetry import gauge
+from api.ledger.expiry import expiry_turn
 from api.wiring import Core
 from api.worker.loops import keep
 from api.worker.retention import Retention
@@ -29,6 +30,7 @@ TURNS_SECONDS = 5.0
 PARTITIONS_EVERY = timedelta(hours=6)
 RETENTION_EVERY = timedelta(hours=1)
 SWEEP_EVERY = timedelta(seconds=30)
+EXPIRY_EVERY = timedelta(seconds=60)
 
 _BLIND = gauge("blind_unsettled", "Operations that passed blind and wait for their settling")
 
@@ -47,6 +49,7 @@ class Worker:
             Turn("partitions", PARTITIONS_EVERY, self._partitions_ahead),
             Turn("retention", RETENTION_EVERY, self._forget),
             Turn("drift", SWEEP_EVERY, sweep.turn),
+            Turn("credit expiry", EXPIRY_EVERY, partial(expiry_turn, core.database)),
         )
 
     async def run(self, began: Callable[[], None], stop: asyncio.Event) -> None:
