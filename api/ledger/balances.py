@@ -1,125 +1,66 @@
-"""What a customer has of credits, by bucket, and the grants that it comes from."""
+"""What a customer could spend at an instant."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from api.domain.catalog import MAX_UNITS, Bucket
-from api.infra.postgres import Connection, Database, Record
+from api.domain.catalog import Bucket
+from api.domain.credits import Grant, GrantId, burn_down
+from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
 
-_sql = Queries.load("credits")
-
-MOST_IN_A_PAGE = 200
+_sql = Queries.load("charges")
 
 
 @dataclass(frozen=True, slots=True)
-class BucketBalance:
-    """Credits of one bucket; ``held`` are set aside and not among the ``available``."""
+class Purse:
+    """Grants with something left in them; features are named by their numbers, as text."""
 
-    bucket: Bucket
-    available: int = 0
-    held: int = 0
+    grants: tuple[Grant, ...]
+    left: Mapping[GrantId, int]
 
+    def available(self, at: datetime, feature_id: int | None = None) -> int:
+        """Return what may be spent at that instant, on that feature only if it is named."""
+        return sum(
+            self.left[grant.id]
+            for grant in self.grants
+            if _counts(grant, at) and (feature_id is None or grant.pays(str(feature_id), at))
+        )
 
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """Credits by bucket, every bucket named. What has expired counts zero."""
+    def short(self, costs: Iterable[tuple[int, int]], at: datetime) -> int | None:
+        """Return which of (feature id, credits), taken in order, is the first not covered.
 
-    buckets: tuple[BucketBalance, ...]
-
-    @property
-    def available(self) -> int:
-        """What may be spent, by whatever feature its grants allow."""
-        return sum(bucket.available for bucket in self.buckets)
-
-    @property
-    def held(self) -> int:
-        """What is set aside."""
-        return sum(bucket.held for bucket in self.buckets)
-
-
-@dataclass(frozen=True, slots=True)
-class GrantStanding:
-    """One grant, and what is left of it; ``features`` None: it pays for all."""
-
-    id: int
-    bucket: Bucket
-    priority: int
-    units: int
-    available: int
-    held: int
-    effective_at: datetime
-    expires_at: datetime | None
-    features: tuple[str, ...] | None
-    reason: str
-    actor: str
-    reference: str | None
-    correlation_id: str | None
-    created_at: datetime
-
-    def usable(self, at: datetime) -> int:
-        """Return what of it may be spent at that instant."""
-        ended = self.expires_at is not None and self.expires_at <= at
-        return 0 if ended or at < self.effective_at else self.available
+        None: all are.
+        """
+        left = dict(self.left)
+        for place, (feature_id, cost) in enumerate(costs):
+            paid = burn_down(self.grants, left, credits=cost, feature=str(feature_id), at=at)
+            if paid.uncovered:
+                return place
+            for grant_id, taken in paid.burned:
+                left[grant_id] -= taken
+        return None
 
 
-async def balances(
-    source: Connection | Database, customer_ids: Sequence[int], at: datetime
-) -> dict[int, Balance]:
-    """Return what each of these customers has now; ``at`` is this instant.
-
-    Cost: one statement over the customers' grants.
-    """
-    found: dict[int, list[Record]] = {customer_id: [] for customer_id in customer_ids}
-    for row in await source.fetch(_sql.balances, list(customer_ids), at):
-        found[row["customer_id"]].append(row)
-    return {customer_id: _balance(rows) for customer_id, rows in found.items()}
-
-
-async def balance_at(source: Connection | Database, customer_id: int, at: datetime) -> Balance:
-    """Return what a customer had at any instant. Cost: a sum of its entries up to then."""
-    return _balance(await source.fetch(_sql.balance_at, customer_id, at))
-
-
-async def grants(
-    source: Connection | Database, customer_id: int, first: int = 50, before: int | None = None
-) -> list[GrantStanding]:
-    """Return at most ``first`` grants of a customer, newest first, older than ``before``."""
-    rows = await source.fetch(
-        _sql.grants,
-        customer_id,
-        MAX_UNITS if before is None else before,
-        min(max(first, 0), MOST_IN_A_PAGE),
-    )
-    return [_standing(row) for row in rows]
-
-
-def _balance(rows: Sequence[Record]) -> Balance:
-    of = {
-        row["bucket"]: BucketBalance(Bucket(row["bucket"]), row["available"], row["held"])
+async def purse(source: Connection | Database, customer_id: int) -> Purse:
+    """Read what the customer has. Cost: one statement."""
+    rows = await source.fetch(_sql.live_grants, customer_id)
+    grants = tuple(
+        Grant(
+            id=row["id"],
+            bucket=Bucket(row["bucket"]),
+            priority=row["priority"],
+            effective_at=row["effective_at"],
+            created_at=row["created_at"],
+            expires_at=row["expires_at"],
+            features=None if row["features"] is None else frozenset(map(str, row["features"])),
+        )
         for row in rows
-    }
-    return Balance(tuple(of.get(bucket.value, BucketBalance(bucket)) for bucket in Bucket))
-
-
-def _standing(row: Record) -> GrantStanding:
-    features = row["features"] is not None
-    return GrantStanding(
-        id=row["id"],
-        bucket=Bucket(row["bucket"]),
-        priority=row["priority"],
-        units=row["units"],
-        available=row["available"],
-        held=row["held"],
-        effective_at=row["effective_at"],
-        expires_at=row["expires_at"],
-        features=tuple(row["feature_keys"] or ()) if features else None,
-        reason=row["reason"],
-        actor=row["actor"],
-        reference=row["reference"],
-        correlation_id=row["correlation_id"],
-        created_at=row["created_at"],
     )
+    return Purse(grants, {row["id"]: row["available"] for row in rows})
+
+
+def _counts(grant: Grant, at: datetime) -> bool:
+    return grant.effective_at <= at and (grant.expires_at is None or at < grant.expires_at)
