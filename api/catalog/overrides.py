@@ -122,6 +122,7 @@ def limit_document(limit: Limit) -> dict[str, object]:
         "code": limit.code,
         "status": limit.status,
         "shadow": limit.shadow,
+        "overage": limit.overage,
     }
 
 
@@ -170,6 +171,7 @@ def _record(row: Record) -> OverrideRecord:
                 code=limit.get("code"),
                 status=limit.get("status"),
                 shadow=limit.get("shadow", False),
+                overage=limit.get("overage", False),
             )
             for limit in row["limits"]
         ),

@@ -36,7 +36,7 @@ for i = 8, #ARGV, 2 do
   redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
   local limits = cmsgpack.unpack(ARGV[i + 1])[2]
   for j = 1, #limits do
-    limited[ARGV[i] .. ':' .. limits[j][1]] = true
+    limited[ARGV[i] .. ':' .. limits[j][1] .. (limits[j][3] == 2 and 'o' or '')] = true
   end
 end
 
@@ -44,7 +44,8 @@ if redis.call('HGET', KEYS[3], '_') ~= ARGV[1] then
   redis.call('DEL', KEYS[3])
 else
   for _, slot in ipairs(redis.call('HKEYS', KEYS[3])) do
-    if slot ~= '_' and slot ~= '?' and not limited[slot] then
+    -- What belongs to a hold goes with the hold.
+    if slot ~= '_' and slot ~= '?' and string.byte(slot) ~= 104 and not limited[slot] then
       redis.call('HDEL', KEYS[3], slot)
     end
   end

@@ -20,7 +20,8 @@ def combine(
     None when nothing offers the feature. An unlimited window stays unlimited. A window that only
     some plans limit is limited by none of them: the plan without it gives more. But plans that
     each have a limit, in windows of their own, are not together without any: then the limits of
-    the first offer count, so offers come best plan first.
+    the first offer count, so offers come best plan first. What any plan includes of a feature that
+    costs credits stays included: such a limit never refuses.
     """
     enabled = [o for o in offers if o.enabled]
     adding = [(o, n) for o, n in extra if o.enabled]
@@ -31,7 +32,7 @@ def combine(
     common = set.intersection(*({x.window for x in o.limits} for o in base))
     for offer in base:
         for limit in offer.limits:
-            if limit.window in common:
+            if limit.window in common or limit.overage:
                 known = limits.get(limit.window)
                 limits[limit.window] = limit if known is None else max(known, limit, key=_size)
     if not _binds(limits.values()) and all(_binds(o.limits) for o in base):
@@ -40,7 +41,7 @@ def combine(
         for limit in offer.limits:
             known = limits.get(limit.window)
             if known is None:
-                if not enabled:
+                if not enabled or limit.overage:
                     limits[limit.window] = replace(limit, units=_times(limit.units, quantity))
             else:
                 added = _plus(known.units, _times(limit.units, quantity))
@@ -69,14 +70,18 @@ def _combined_value(
 
 
 def _size(limit: Limit) -> tuple[int, int]:
-    """Order limits by generosity: unlimited, then a shadow, which lets pass, then by units."""
+    """Order limits by generosity.
+
+    What is included and unlimited, what is included, unlimited, a shadow, which lets pass; then by
+    units.
+    """
     if limit.units is None:
-        return (2, 0)
-    return (int(limit.shadow), limit.units)
+        return (4 if limit.overage else 2, 0)
+    return (3 if limit.overage else int(limit.shadow), limit.units)
 
 
 def _binds(limits: Iterable[Limit]) -> bool:
-    return any(limit.units is not None and not limit.shadow for limit in limits)
+    return any(x.units is not None and not x.shadow and not x.overage for x in limits)
 
 
 def _times(units: int | None, quantity: int) -> int | None:

@@ -117,6 +117,7 @@ class EntitledLimit:
     code: str | None = None
     status: int | None = None
     shadow: bool = False
+    overage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +248,7 @@ def _entitlement(
     if offered is None:
         return Entitlement(feature, granted=False)
     limits = tuple(
-        EntitledLimit(x.window, x.units, frames.of(x), x.code, x.status, x.shadow)
+        EntitledLimit(x.window, x.units, frames.of(x), x.code, x.status, x.shadow, x.overage)
         for x in offered.limits
     )
     return Entitlement(feature, granted=True, value=offered.value, limits=limits)
@@ -270,6 +271,7 @@ def _overridden(
             anchor=known.anchor if known else limit.anchor,
             code=limit.code or (known.code if known else None),
             status=limit.status or (known.status if known else None),
+            overage=limit.overage or (known.overage if known else False),
         )
     if feature.kind is FeatureKind.ALLOCATION and not limits:
         # What is held must be counted, also while nothing limits it.

@@ -3,8 +3,8 @@
 The shapes here are what ``publish.lua`` stores and ``admit.lua`` reads:
 
 - a feature that is granted, or an allocation: ``[kind, limits]``; any other is absent;
-- a limit: ``[window code, units (-1: unlimited, -2: not granted, only counted), shadow (0/1),
-  bounds, code, status]``;
+- a limit: ``[window code, units (-1: unlimited, -2: not granted, only counted), 0 or 1 shadow or 2
+  overage, bounds, code, status]``;
 - bounds, in whole seconds since 1970: ``[]`` never turns; ``[0, length, offset]`` fixed length;
   otherwise the adjoining boundaries themselves, the first at or before the instant of building.
 """
@@ -38,6 +38,9 @@ KIND_CODES = {
 UNLIMITED = -1
 COUNTED_ONLY = -2
 """Stands for the units of an allocation that is not granted: what is held is still counted."""
+
+OVERAGE = 2
+"""Marks a limit that is what the plan includes, past which credits pay."""
 
 DAY_SECONDS = 86_400
 _MONDAY = 4 * DAY_SECONDS
@@ -189,7 +192,7 @@ def _encode_limit(limit: EntitledLimit, bounds: list[int], *, granted: bool) -> 
     return (
         limit.window.code,
         _encode_units(limit.units) if granted else COUNTED_ONLY,
-        int(limit.shadow),
+        OVERAGE if limit.overage else int(limit.shadow),
         bounds,
         limit.code or "",
         limit.status or 0,

@@ -14,7 +14,6 @@ from typing import Protocol
 
 from api.domain.admission import COUNTED_KINDS, Action
 from api.domain.catalog import (
-    MAX_UNITS,
     Catalog,
     Durability,
     Feature,
@@ -29,14 +28,16 @@ from api.domain.errors import (
     UnknownFeature,
 )
 from api.gates import shadow
+from api.gates.charging import Charging
 from api.gates.denials import explain
+from api.gates.expectations import MOST_ITEMS, expect_key, expect_units, not_counted
 from api.gates.judge import CountersLost, Judge
+from api.gates.lacking import Lacking
 from api.gates.outage import Outage
-from api.gates.outcome import ConsumeRequest, Consumption, ConsumptionId, Denied
+from api.gates.outcome import PRODUCT, ConsumeRequest, Consumption, ConsumptionId, Denied
+from api.gates.taken import Asked, Call, Taken, check_of
 from api.metering.counters import NOT_GRANTED, Operation, Reply, Verdict, figures
 
-MOST_ITEMS = 100
-LONGEST_KEY = 200
 REPLAY_HERE_MS = 600_000
 """Longest time for which the counter store keeps an answer that the record can be asked for."""
 
@@ -80,8 +81,16 @@ class Gate:
     """Decisions on metered features and allocations, and the figures behind them."""
 
     def __init__(
-        self, revisions: Revisions, judge: Judge, outage: Outage, answers: Answers
+        self,
+        revisions: Revisions,
+        judge: Judge,
+        outage: Outage,
+        answers: Answers,
+        charging: Charging,
+        lacking: Lacking,
     ) -> None:
+        self._charging = charging
+        self._lacking = lacking
         self._revisions = revisions
         self._judge = judge
         self._outage = outage
@@ -90,25 +99,36 @@ class Gate:
         self._numbers = itertools.count()
 
     async def consume(
-        self, customer: str, feature: str, units: int, key: str | None, at: int
+        self,
+        customer: str,
+        feature: str,
+        units: int,
+        key: str | None,
+        at: int,
+        actor: str = PRODUCT,
     ) -> Consumption | Denied:
         """Judge and count ``units``; ``at`` is the instant in ms since 1970.
 
         Raises: UnknownCustomer, UnknownFeature, InvalidInput, IdempotencyConflict, Unavailable.
         Cost: one round trip to the counters; a journaled feature waits for a commit as well.
         """
-        outcome = await self._decide(Action.CONSUME, customer, ((feature, units),), key, at)
+        outcome = await self._consume(customer, ((feature, units),), key, at, actor)
         return outcome if isinstance(outcome, Denied) else outcome[0]
 
     async def consume_together(
-        self, customer: str, items: Sequence[tuple[str, int]], key: str | None, at: int
+        self,
+        customer: str,
+        items: Sequence[tuple[str, int]],
+        key: str | None,
+        at: int,
+        actor: str = PRODUCT,
     ) -> tuple[Consumption, ...] | Denied:
         """Judge and count several features, all or nothing. Raises and costs as ``consume``."""
         if not items:
             raise InvalidInput("items must name at least one feature")
         if len(items) > MOST_ITEMS:
             raise InvalidInput(f"at most {MOST_ITEMS} items go together, not {len(items)}")
-        return await self._decide(Action.CONSUME, customer, tuple(items), key, at)
+        return await self._consume(customer, tuple(items), key, at, actor)
 
     async def consume_each(
         self, inputs: Sequence[ConsumeRequest], at: int
@@ -125,11 +145,15 @@ class Gate:
         """
         known = await self._feature(feature)
         expect_units(units)
-        operation = Operation(Action.CHECK, customer, "", ((self.feature_id(feature), units),))
+        cost = self._revisions.newest.catalog.costs.get(feature)
+        call = Call(customer, (Asked(known, self.feature_id(feature), units, cost),), None, at)
+        operation = check_of(call)
         try:
             reply = await self._judge.ask(operation, at, journaled=False)
         except CountersLost:
             return await self._outage.check(customer, known, units, at)
+        if cost is not None:
+            return await self._lacking.check(call, reply)
         if reply.verdict is Verdict.DENIED:
             return self._denied(customer, ((known, units),), reply, at)[0]
         return allow(customer, feature, units, figures(reply.rows[0]))
@@ -188,9 +212,48 @@ class Gate:
 
     async def _each(self, item: ConsumeRequest, at: int) -> Consumption | Denied | HeadroomError:
         try:
-            return await self.consume(item.customer, item.feature, item.units, item.key, at)
+            return await self.consume(
+                item.customer, item.feature, item.units, item.key, at, item.actor
+            )
         except HeadroomError as error:
             return error
+
+    async def _consume(
+        self,
+        customer: str,
+        items: tuple[tuple[str, int], ...],
+        key: str | None,
+        at: int,
+        actor: str,
+    ) -> tuple[Consumption, ...] | Denied:
+        """Consume by the counters alone, or together with credits where any feature costs some."""
+        costs = self._revisions.newest.catalog.costs
+        if not costs or not any(feature in costs for feature, _ in items):
+            return await self._decide(Action.CONSUME, customer, items, key, at)
+        call = await self.call(customer, items, key, at, actor)
+        taken = await self._charging.take(call)
+        return taken if isinstance(taken, Denied) else _paid(call, taken)
+
+    async def call(
+        self,
+        customer: str,
+        items: Sequence[tuple[str, int]],
+        key: str | None,
+        at: int,
+        actor: str = PRODUCT,
+    ) -> Call:
+        """Return what is asked, with its prices. Raises: UnknownFeature, InvalidInput."""
+        asked = []
+        for name, units in items:
+            feature = await self._feature(name)
+            expect_units(units)
+            if feature.kind not in COUNTED_KINDS:
+                raise not_counted(feature)
+            cost = self._revisions.newest.catalog.costs.get(name)
+            asked.append(Asked(feature, self.feature_id(name), units, cost))
+        if key is not None:
+            expect_key(key)
+        return Call(customer, tuple(asked), key, at, actor)
 
     async def _count(
         self,
@@ -223,7 +286,7 @@ class Gate:
             feature = await self._feature(name)
             expect_units(units, least=0 if action is Action.STATE else 1)
             if feature.kind not in COUNTED_KINDS:
-                raise InvalidInput(f"{name} is a {feature.kind} feature: check it, nothing is used")
+                raise not_counted(feature)
             asked.append((feature, units))
         journaled = any(_journaled(f) for f, _ in asked)
         if key is not None and not own:
@@ -309,9 +372,34 @@ class Gate:
             raise UnknownFeature(f"the catalog has no feature {key!r}")
         return feature
 
+    def feature_key(self, feature_id: int) -> str:
+        """Return the feature that a number stands for. Raises: UnknownFeature."""
+        for key, number in self._revisions.newest.feature_ids.items():
+            if number == feature_id:
+                return key
+        raise UnknownFeature("the catalog has this feature no more")
+
     def feature_id(self, feature: str) -> int:
         """Return the number that stands for a feature of the newest catalog."""
         return self._revisions.newest.feature_ids[feature]
+
+
+def _paid(call: Call, taken: Taken) -> tuple[Consumption, ...]:
+    return tuple(
+        Consumption(
+            ConsumptionId(taken.at_ms, place, taken.operation_id).encode(),
+            call.customer,
+            item.feature.key,
+            item.units,
+            figures(row),
+            taken.replayed,
+            funding=funding,
+            balance=taken.balance,
+        )
+        for place, (item, row, funding) in enumerate(
+            zip(call.items, taken.rows, taken.fundings, strict=True)
+        )
+    )
 
 
 def _standing(windows: tuple[WindowFigure, ...]) -> tuple[WindowFigure, ...] | None:
@@ -324,20 +412,6 @@ def _journaled(feature: Feature) -> bool:
     A catalog with a lifetime limit on a feature that is not journaled is refused when it is read.
     """
     return feature.durability is Durability.JOURNALED or feature.kind is FeatureKind.ALLOCATION
-
-
-def expect_units(units: int, *, least: int = 1) -> None:
-    """Go on only with a number of units that can be counted. Raises: InvalidInput."""
-    if not least <= units <= MAX_UNITS:
-        raise InvalidInput(f"units must be {least} to 2^53 - 1, not {units}")
-
-
-def expect_key(key: str) -> None:
-    """Go on only with a name that a caller may give to an operation. Raises: InvalidInput."""
-    if not 1 <= len(key) <= LONGEST_KEY or not key.isprintable() or key.startswith("~"):
-        raise InvalidInput(
-            f"idempotencyKey must be 1 to {LONGEST_KEY} printable characters and not begin with ~"
-        )
 
 
 def _conflict(key: str) -> IdempotencyConflict:

@@ -37,7 +37,7 @@ def explain(
             found[feature.key] = deny(
                 catalog, holding, customer, feature, units, windows, at_s=at_s
             )
-    return tuple(sorted(found.values(), key=_precedence))
+    return tuple(sorted(found.values(), key=precedence))
 
 
 def _over(figure: WindowFigure, units: int) -> bool:
@@ -48,8 +48,13 @@ def _over(figure: WindowFigure, units: int) -> bool:
     return figure.used + figure.held + units > figure.limit
 
 
-def _precedence(decision: Decision) -> tuple[int, bool, int]:
-    """Order denials: feature, payment, allocation, caps; of caps the one that resets last first."""
+def precedence(decision: Decision) -> tuple[int, bool, int]:
+    """Order denials: feature, payment, allocation, credits, caps.
+
+    Of caps the one that resets last comes first.
+    """
+    if decision.code == codes.INSUFFICIENT_CREDITS:
+        return (3, False, 0)
     if decision.window is None:
         return (1 if decision.code == codes.PAYMENT_REQUIRED else 0, False, 0)
     if decision.code == codes.PAYMENT_REQUIRED:
@@ -57,4 +62,4 @@ def _precedence(decision: Decision) -> tuple[int, bool, int]:
     if decision.code == codes.ALLOCATION_EXCEEDED:
         return (2, False, 0)
     resets = decision.window.resets_at_s
-    return (3, resets is not None, -(resets or 0))
+    return (4, resets is not None, -(resets or 0))

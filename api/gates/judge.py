@@ -94,7 +94,7 @@ class Judge:
                 self._refuse(reply)
                 if reply.refresh:
                     self._refresh(operation.customer, instant(at_ms))
-                if journaled and reply.entry:
+                if journaled and reply.entry and verdict is not Verdict.PENDING:
                     await self._recorded(shard, epoch, reply)
                 return reply
         raise Unavailable("the counters change faster than they can be read; try again")

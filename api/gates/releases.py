@@ -22,7 +22,8 @@ from api.domain import keys
 from api.domain.catalog import FeatureKind
 from api.domain.errors import IdempotencyConflict, InvalidInput
 from api.gates.answers import Numbers
-from api.gates.consume import Gate, expect_key, expect_units
+from api.gates.consume import Gate
+from api.gates.expectations import expect_key, expect_units
 from api.gates.outcome import Consumption, ConsumptionId
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
@@ -216,4 +217,5 @@ async def _give_back(
         [feature_id],
         [-units],
         ["release"],
+        [0],
     )

@@ -149,6 +149,7 @@ class Repair:
                 [feature_id for _ in groups],
                 [-int(row["units"]) for row in groups],
                 ["reset" for _ in groups],
+                [-int(row["charged"]) for row in groups],
             )
             await audit.record(
                 conn,
@@ -223,7 +224,7 @@ class Repair:
             found = []
             for figure in windows or ():
                 slot, used = units.get((ids[key], figure.window.code), (None, figure.used))
-                counter = counters.get((ids[key], figure.window.code))
+                counter = None if slot is None else counters.get(slot.name)
                 counted = None if counter is None else counter.used
                 if slot is not None and counter is not None and _ended(slot, counter.end_s):
                     counted = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -18,3 +19,16 @@ def pack(value: object) -> bytes:
 def unpack(data: bytes) -> Any:  # noqa: ANN401 - what a script answers with is known to its caller
     """Return the value that ``data`` holds."""
     return _decoder.decode(data)
+
+
+def side_by_side(data: bytes) -> list[Any]:
+    """Return the values that a script packed one after the other, at most 15.
+
+    Raises: ValueError, where they are more, or none.
+    """
+    for count in range(1, 16):
+        # Read as the array that they would be; of another length it does not end where they do.
+        with suppress(msgspec.DecodeError):
+            found: list[Any] = _decoder.decode(bytes([0x90 + count]) + data)
+            return found
+    raise ValueError("not values in MessagePack, side by side")

@@ -97,6 +97,11 @@ class HoldRecord:
         """Of the units in use those that the plan included; they are captured first."""
         return min(self.in_use, self.units - self.charged)
 
+    @property
+    def held_covered(self) -> int:
+        """Of the units held those that the plan included."""
+        return max(0, self.covered - self.captured) if self.state is HoldState.OPEN else 0
+
     @classmethod
     def of(cls, row: Record | Mapping[str, Any]) -> Self:
         """Read a row of ``holds``, or what ``to_jsonb`` made of one."""

@@ -8,22 +8,37 @@
 --       2 instant, milliseconds since 1970
 --       3 largest difference to the server's own clock, ms (0: any)
 --       4 most entries the journal may hold
---       5 action: c consume, k check, r release, s state (an absolute count)
+--       5 action: c consume, k check, r release, s state (an absolute count), p consume what may
+--         cost credits, h hold
 --       6 operation id
 --       7 fingerprint of the contents ('' : the caller did not name the operation)
 --       8 ms for which the answer is kept here    9 ms for which the record keeps it
---       10.. feature id, units; for each item
+--       10 attempt: the name under which p and h are counted, undone and resolved
+--       11 a digit for each item: 1 where it costs credits ('': none does)
+--       12.. feature id, units; for each item
 -- Reply, MessagePack:
---   {1, entry id, refresh, counted at ms, figures...}   allowed; refresh 1: the snapshot wants
---                                        building again
---   {2, holding, refresh, rows...}       denied; a row is 0 (not granted) or figures; those of
---                                        an allocation also where it is not granted
---   {3, reply that was given}            the same operation again
+--   {1, entry id, refresh, counted at ms, charged, figures...}   allowed; refresh 1: the snapshot
+--                                        wants building again; charged 0, or of k per item the
+--                                        units that credits would have to pay
+--   {2, holding, refresh, charged, rows...}   denied; a row is 0 (not granted) or figures; those
+--                                        of an allocation also where it is not granted
+--   {12, entry id, refresh, counted at ms, charged, attempt, customer id, version, valid until,
+--     figures...}                        p of which credits must pay a part, or h: counted, and to
+--                                        be decided by the record; entry id '' where no limit
+--                                        counts anything, and nothing was written
+--   {3, reply that was given}            the same operation again; of p and h the first attempt's
 --   {4} same operation id, other contents   {5} snapshot unknown or past   {6} counters unknown
 --   {7, marker or ''} another epoch         {8} journal full   {9, server ms} clocks differ
 --   {10, item} below zero                   {11, item} beyond 2^53 - 1
 --   figures: per limit window code, limit (-1: none, -2: not granted), used, start, end (0: never), code, status,
---   shadow, in one flat list; of an allowed call as they are after it, else as before.
+--   0, 1 shadow or 2 overage, held, in one flat list; of an allowed call as they are after it, else
+--   as before. Used and held are apart; a limit is full by both.
+-- An overage limit is what the plan includes of a feature that costs credits: of its units those
+-- past the least room of all such limits are charged, and such a limit counts only the others.
+-- A slot holds end, units (used and held) and, where any are, the held ones; the slot of an overage
+-- limit has a name of its own, ending in o, as it counts other units. A hold's field, h and its
+-- attempt, holds what resolve.lua needs to end it: version, units, those covered, units held, those
+-- covered, then per slot its name, its window's end and 1 where it counts covered units.
 -- Cost: O(items x limits), two hash reads and at most one hash write, one XADD, one SET.
 -- Bounds: at most 100 items; a snapshot's lists are at most 12 boundaries long.
 local pack, unpack_ = cmsgpack.pack, cmsgpack.unpack
@@ -42,7 +57,7 @@ if skew > 0 then
     return pack({9, server})
   end
 end
-local action, fingerprint = ARGV[5], ARGV[7]
+local action, fingerprint, attempt, costs = ARGV[5], ARGV[7], ARGV[10], ARGV[11]
 if fingerprint ~= '' then
   local known = redis.call('GET', KEYS[5])
   if known then
@@ -57,7 +72,7 @@ if fingerprint ~= '' then
 end
 
 local fields, n = {'m'}, 1
-for i = 10, #ARGV, 2 do
+for i = 12, #ARGV, 2 do
   n = n + 1
   fields[n] = ARGV[i]
 end
@@ -65,7 +80,7 @@ local facts = redis.call('HMGET', KEYS[2], unpack(fields))
 if not facts[1] then
   return pack({5})
 end
-local epoch, _, valid_until, refresh_at, customer_id = unpack_(facts[1])
+local epoch, version, valid_until, refresh_at, customer_id = unpack_(facts[1])
 local now_s = floor(now / 1000)
 if epoch ~= tonumber(ARGV[1]) or (valid_until > 0 and now_s >= valid_until) then
   return pack({5})
@@ -79,12 +94,13 @@ for i = 2, n do
     local feature = unpack_(facts[i])
     limits_of[i] = feature[2]
     for j = 1, #feature[2] do
+      local limit = feature[2][j]
       m = m + 1
-      slots[m] = fields[i] .. ':' .. feature[2][j][1]
+      slots[m] = fields[i] .. ':' .. limit[1] .. (limit[3] == 2 and 'o' or '')
     end
   end
 end
-local ends, counts, touched = {}, {}, {}
+local ends, counts, helds, touched, touched_held = {}, {}, {}, {}, {}
 -- A named call needs them also without any limit: with them come the answers of the record.
 if m > 1 or fingerprint ~= '' then
   local stored = redis.call('HMGET', KEYS[3], unpack(slots))
@@ -95,7 +111,8 @@ if m > 1 or fingerprint ~= '' then
     if not stored[i] then
       return pack({6})
     end
-    ends[slots[i]], counts[slots[i]] = unpack_(stored[i])
+    local slot = slots[i]
+    ends[slot], counts[slot], helds[slot] = unpack_(stored[i])
   end
 end
 
@@ -132,60 +149,103 @@ local function began(bounds, stop, start)
   return start
 end
 
-local rows, denied, counted_at = {}, false, now
-local writes, deltas = {}, {}
+local counted_at = now
+
+-- What stands in the slot of a limit now: units, held ones among them, and its window; nil is past
+-- the bounds.
+local function standing(limit, slot)
+  local start, stop = present(limit[4])
+  if not start then
+    return nil
+  end
+  local used, held, before = counts[slot], helds[slot] or 0, ends[slot]
+  if before > stop and stop > 0 then
+    start, stop = began(limit[4], before, start), before
+    if start * 1000 > counted_at then
+      counted_at = start * 1000
+    end
+  elseif before > 0 and before <= start then
+    used, held = 0, 0
+  end
+  return used, held, start, stop
+end
+
+local rows, denied, owing = {}, false, false
+local writes, deltas, charged, marks = {}, {}, {}, {}
 for i = 2, n do
-  local units = tonumber(ARGV[8 + (i - 1) * 2 + 1])
+  local units = tonumber(ARGV[9 + i * 2])
   local limits = limits_of[i]
-  deltas[i] = units
+  local costing = costs ~= '' and string.byte(costs, i - 1) == 49
+  deltas[i], charged[i - 1] = units, 0
   if not limits then
     denied = true
     rows[i - 1] = 0
   else
+    local covered = units
+    if costing then
+      covered = 0
+      for j = 1, #limits do
+        local limit = limits[j]
+        if limit[3] == 2 then
+          covered = units
+        end
+      end
+      for j = 1, #limits do
+        local limit = limits[j]
+        if limit[3] == 2 and limit[2] >= 0 then
+          local used = standing(limit, fields[i] .. ':' .. limit[1] .. 'o')
+          if not used then
+            return pack({5})
+          end
+          covered = math.max(0, math.min(covered, limit[2] - used))
+        end
+      end
+      charged[i - 1] = units - covered
+      owing = owing or covered < units
+    end
     local row, k = {}, 0
     for j = 1, #limits do
       local limit = limits[j]
-      local slot = slots[1] and (fields[i] .. ':' .. limit[1])
-      local start, stop = present(limit[4])
-      if not start then
+      local overage = limit[3] == 2
+      local slot = fields[i] .. ':' .. limit[1] .. (overage and 'o' or '')
+      local used, held, start, stop = standing(limit, slot)
+      if not used then
         return pack({5})
       end
-      local used, before = counts[slot], ends[slot]
-      if before > stop and stop > 0 then
-        start, stop = began(limit[4], before, start), before
-        if start * 1000 > counted_at then
-          counted_at = start * 1000
-        end
-      elseif before > 0 and before <= start then
-        used = 0
-      end
+      local share = (overage and costing) and covered or units
       local reached
       if action == 'r' then
         reached = used - units
-        if reached < 0 then
+        if reached < held then
           return pack({10, i - 2})
         end
       elseif action == 's' then
-        reached = units
-        deltas[i] = units - used
+        reached = units + held
+        deltas[i] = units + held - used
       else
-        reached = used + units
+        reached = used + share
         if reached > 9007199254740991 then
           return pack({11, i - 2})
         end
-        if limit[2] == -2 or (limit[2] >= 0 and reached > limit[2] and limit[3] == 0) then
+        if limit[2] == -2 or (limit[2] >= 0 and reached > limit[2]
+          and (limit[3] == 0 or (overage and not costing))) then
           denied = true
         end
       end
       if touched[slot] == nil then
-        touched[slot] = used
+        touched[slot], touched_held[slot] = used, held
       end
       ends[slot], counts[slot] = stop, reached
+      helds[slot] = action == 'h' and held + share or held
       row[k + 1], row[k + 2], row[k + 3] = limit[1], limit[2], slot
       row[k + 4], row[k + 5] = start, stop
-      row[k + 6], row[k + 7], row[k + 8] = limit[5], limit[6], limit[3]
-      k = k + 8
+      row[k + 6], row[k + 7], row[k + 8], row[k + 9] = limit[5], limit[6], limit[3], slot
+      k = k + 9
       writes[#writes + 1] = slot
+      if action == 'h' then
+        local p = #marks
+        marks[p + 1], marks[p + 2], marks[p + 3] = slot, stop, overage and 1 or 0
+      end
     end
     rows[i - 1] = row
   end
@@ -195,9 +255,11 @@ local keep = action ~= 'k' and not denied
 for i = 1, n - 1 do
   local row = rows[i]
   if row ~= 0 then
-    for k = 3, #row, 8 do
+    for k = 3, #row, 9 do
       local slot = row[k]
-      row[k] = keep and counts[slot] or touched[slot]
+      local held = keep and helds[slot] or touched_held[slot]
+      row[k] = (keep and counts[slot] or touched[slot]) - held
+      row[k + 6] = held
     end
   end
 end
@@ -206,10 +268,15 @@ if denied then
   if not holding then
     return pack({5})
   end
-  return pack({2, unpack_(holding), refresh, unpack(rows)})
+  return pack({2, unpack_(holding), refresh, charged, unpack(rows)})
 end
 if not keep then
-  return pack({1, '', refresh, 0, unpack(rows)})
+  return pack({1, '', refresh, 0, charged, unpack(rows)})
+end
+local pending = action == 'h' or (action == 'p' and owing)
+if pending and #writes == 0 then
+  return pack({12, '', refresh, now, charged, attempt, customer_id, version, valid_until,
+    unpack(rows)})
 end
 if redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[4]) then
   return pack({8})
@@ -219,16 +286,30 @@ if #writes > 0 then
   local pairs_, p = {}, 0
   for i = 1, #writes do
     local slot = writes[i]
-    pairs_[p + 1], pairs_[p + 2] = slot, pack(ends[slot], counts[slot])
+    local held = helds[slot]
+    pairs_[p + 1] = slot
+    pairs_[p + 2] = held > 0 and pack(ends[slot], counts[slot], held)
+      or pack(ends[slot], counts[slot])
     p = p + 2
+  end
+  if action == 'h' then
+    local units, covered = deltas[2], deltas[2] - charged[1]
+    pairs_[p + 1], pairs_[p + 2] =
+      'h' .. attempt, pack(0, units, covered, units, covered, unpack(marks))
   end
   redis.call('HSET', KEYS[3], unpack(pairs_))
 end
 local entry = {tonumber(ARGV[1]), action, ARGV[6], counted_at, customer_id}
-if fingerprint ~= '' then
-  entry[6], entry[7], entry[8] = fingerprint, now + tonumber(ARGV[9]), {1, '', 0, counted_at, unpack(rows)}
+if pending then
+  entry[3], entry[6], entry[7], entry[8] = attempt, '', 0, charged
+elseif fingerprint ~= '' then
+  entry[6], entry[7] = fingerprint, now + tonumber(ARGV[9])
+  entry[8] = {1, '', 0, counted_at, 0, unpack(rows)}
 else
   entry[6], entry[7], entry[8] = '', 0, 0
+end
+if action == 'p' and not pending then
+  entry[2] = 'c'
 end
 local e = 8
 for i = 2, n do
@@ -237,7 +318,13 @@ for i = 2, n do
   e = e + 2
 end
 local id = redis.call('XADD', KEYS[4], '*', 'd', pack(entry))
-local reply = pack({1, id, refresh, counted_at, unpack(rows)})
+local reply
+if pending then
+  reply = pack({12, id, refresh, counted_at, charged, attempt, customer_id, version, valid_until,
+    unpack(rows)})
+else
+  reply = pack({1, id, refresh, counted_at, 0, unpack(rows)})
+end
 if fingerprint ~= '' then
   redis.call('SET', KEYS[5], pack(now + tonumber(ARGV[8]), fingerprint, reply), 'PX', ARGV[8])
 end

@@ -21,7 +21,7 @@ _sql = Queries.load("blind")
 _usage = Queries.load("usage")
 
 MOST_CUSTOMERS = 500
-_FIGURES = 4
+_FIGURES = 5
 """Where an answer's figures begin, see ``admit.lua``."""
 
 
@@ -118,6 +118,7 @@ class Blind:
                 [r["feature_id"] for r in rows],
                 [r["units"] for r in rows],
                 ["consume" for _ in rows],
+                [0 for _ in rows],
             )
             named = {r["operation_id"]: r for r in rows if r["fingerprint"]}.values()
             items = {
@@ -169,4 +170,4 @@ async def _uncounted(conn: Connection, customer_id: int, rows: Sequence[Record])
 def _answer(at: datetime, items: int) -> bytes:
     """Return the answer that a blind operation replays: allowed, no figures known."""
     rows: list[list[object]] = [[] for _ in range(items)]
-    return pack([1, "", 0, int(at.timestamp() * 1000), *rows])
+    return pack([1, "", 0, int(at.timestamp() * 1000), 0, *rows])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -10,16 +10,25 @@ from api.domain import keys
 from api.domain.admission import Action
 from api.domain.catalog import WindowKind
 from api.domain.decision import WindowFigure
-from api.domain.snapshot import COUNTED_ONLY, UNLIMITED, decode_holding
+from api.domain.snapshot import COUNTED_ONLY, OVERAGE, UNLIMITED, decode_holding
 from api.domain.unlocking import Holding
 from api.infra.lua import Script
-from api.infra.packing import unpack
+from api.infra.packing import pack, unpack
 from api.infra.redis import RedisDoor
 
 ADMIT = Script.load(__file__, "admit")
 
-_ACTIONS = {Action.CONSUME: "c", Action.CHECK: "k", Action.RELEASE: "r", Action.STATE: "s"}
-_FIGURE = 8
+_ACTIONS = {
+    Action.CONSUME: "c",
+    Action.CHECK: "k",
+    Action.RELEASE: "r",
+    Action.STATE: "s",
+    Action.PEND: "p",
+    Action.HOLD: "h",
+}
+FIGURE = 9
+"""How many values stand for one limit in a reply's row."""
+_SHADOW = 1
 NOT_GRANTED = 0
 """Stands in a reply's rows for an item that the customer is not granted."""
 
@@ -38,13 +47,15 @@ class Verdict(IntEnum):
     CLOCKS_DIFFER = 9
     BELOW_ZERO = 10
     TOO_MANY = 11
+    PENDING = 12
 
 
 class Operation(NamedTuple):
     """One call on the counters. ``items`` are (feature id, units).
 
     ``fingerprint`` is empty where the caller did not name the operation; else the answer is kept
-    ``replay_ms`` in the counter store and ``record_ms`` in the record.
+    ``replay_ms`` in the counter store and ``record_ms`` in the record. ``PEND`` and ``HOLD`` are
+    counted under ``attempt``; ``costs`` says of each item whether it costs credits.
     """
 
     action: Action
@@ -54,6 +65,8 @@ class Operation(NamedTuple):
     fingerprint: str = ""
     replay_ms: int = 0
     record_ms: int = 0
+    attempt: str = ""
+    costs: Sequence[bool] = ()
 
 
 class Reply(NamedTuple):
@@ -62,6 +75,10 @@ class Reply(NamedTuple):
     ``rows`` hold per item the flat figures, or 0 where the feature is not granted and nothing of
     it counted; for ``REPLAYED`` those of the first time. ``entry`` is the journal entry's id, empty
     once recorded; ``at_ms`` the instant under which the operation is recorded.
+
+    ``charged`` are the units per item that credits pay for. Of ``PENDING``: the ``attempt`` that
+    was counted, ``adopted`` where an earlier call under the same key made it; for whom, by which
+    version of its rights, and until when (0: always) that holds. No ``entry``: nothing was written.
     """
 
     verdict: Verdict
@@ -72,6 +89,12 @@ class Reply(NamedTuple):
     item: int = 0
     at_ms: int = 0
     server_ms: int = 0
+    charged: Sequence[int] = ()
+    attempt: str = ""
+    adopted: bool = False
+    customer_id: int = 0
+    version: int = 0
+    valid_until_s: int = 0
 
 
 class Counters:
@@ -101,6 +124,8 @@ class Counters:
             operation.fingerprint,
             operation.replay_ms,
             operation.record_ms,
+            operation.attempt,
+            "".join("1" if cost else "0" for cost in operation.costs) if operation.costs else "",
         ]
         for feature_id, units in operation.items:
             args.append(feature_id)
@@ -113,26 +138,88 @@ class Counters:
 
 def read_reply(reply: Sequence[Any]) -> Reply:
     """Read what ``admit.lua`` answered."""
-    verdict = reply[0]
-    if verdict == Verdict.ALLOWED:
-        return Reply(Verdict.ALLOWED, reply[1], reply[2] == 1, reply[4:], at_ms=int(reply[3]))
-    if verdict == Verdict.DENIED:
-        return Reply(Verdict.DENIED, "", reply[2] == 1, reply[3:], decode_holding(reply[1]))
-    if verdict == Verdict.REPLAYED:
-        first = reply[1]
-        return Reply(Verdict.REPLAYED, first[1], refresh=False, rows=first[4:], at_ms=int(first[3]))
-    if verdict in (Verdict.BELOW_ZERO, Verdict.TOO_MANY):
-        return Reply(Verdict(verdict), item=reply[1])
-    if verdict == Verdict.CLOCKS_DIFFER:
-        return Reply(Verdict.CLOCKS_DIFFER, server_ms=int(reply[1]))
-    return Reply(Verdict(verdict))
+    verdict = Verdict(reply[0])
+    read = _READERS.get(verdict)
+    return Reply(verdict) if read is None else read(reply)
+
+
+def _allowed(reply: Sequence[Any]) -> Reply:
+    return Reply(
+        Verdict.ALLOWED,
+        reply[1],
+        reply[2] == 1,
+        reply[5:],
+        at_ms=int(reply[3]),
+        charged=reply[4] or (),
+    )
+
+
+def _denied(reply: Sequence[Any]) -> Reply:
+    holding = decode_holding(reply[1])
+    return Reply(Verdict.DENIED, "", reply[2] == 1, reply[4:], holding, charged=reply[3])
+
+
+def _replayed(reply: Sequence[Any]) -> Reply:
+    first = read_reply(reply[1])
+    if first.verdict is Verdict.PENDING:
+        return first._replace(adopted=True)
+    return first._replace(verdict=Verdict.REPLAYED, refresh=False)
+
+
+def _pending(reply: Sequence[Any]) -> Reply:
+    return Reply(
+        Verdict.PENDING,
+        reply[1],
+        reply[2] == 1,
+        reply[9:],
+        at_ms=int(reply[3]),
+        charged=reply[4],
+        attempt=reply[5],
+        customer_id=int(reply[6]),
+        version=int(reply[7]),
+        valid_until_s=int(reply[8]),
+    )
+
+
+_READERS: Mapping[Verdict, Callable[[Sequence[Any]], Reply]] = {
+    Verdict.ALLOWED: _allowed,
+    Verdict.DENIED: _denied,
+    Verdict.REPLAYED: _replayed,
+    Verdict.PENDING: _pending,
+    Verdict.BELOW_ZERO: lambda reply: Reply(Verdict.BELOW_ZERO, item=reply[1]),
+    Verdict.TOO_MANY: lambda reply: Reply(Verdict.TOO_MANY, item=reply[1]),
+    Verdict.CLOCKS_DIFFER: lambda reply: Reply(Verdict.CLOCKS_DIFFER, server_ms=int(reply[1])),
+}
+
+
+def pending_answer(reply: Reply) -> bytes:
+    """Return what the record keeps of a pending reply, in the form of ``admit.lua``."""
+    return pack(
+        [
+            Verdict.PENDING.value,
+            reply.entry,
+            0,
+            reply.at_ms,
+            list(reply.charged),
+            reply.attempt,
+            reply.customer_id,
+            reply.version,
+            reply.valid_until_s,
+            *reply.rows,
+        ]
+    )
+
+
+def slot_name(feature_id: int, window: int, mark: int) -> str:
+    """Return the field in which a limit is counted; ``mark`` is the third part of the limit."""
+    return f"{feature_id}:{window}{'o' if mark == OVERAGE else ''}"
 
 
 def figures(row: Sequence[Any]) -> tuple[WindowFigure, ...]:
     """Read one item's flat figures; see ``admit.lua``."""
     found = []
-    for i in range(0, len(row), _FIGURE):
-        kind, limit, used, start, stop, code, status, shadow = row[i : i + _FIGURE]
+    for i in range(0, len(row), FIGURE):
+        kind, limit, used, start, stop, code, status, mark, held = row[i : i + FIGURE]
         found.append(
             WindowFigure(
                 WindowKind.from_code(kind),
@@ -140,11 +227,12 @@ def figures(row: Sequence[Any]) -> tuple[WindowFigure, ...]:
                 int(used),
                 start or None,
                 stop or None,
-                0,
+                int(held),
                 code or None,
                 status or None,
-                shadow == 1,
+                mark == _SHADOW,
                 limit != COUNTED_ONLY,
+                mark == OVERAGE,
             )
         )
     return tuple(found)

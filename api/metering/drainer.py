@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -20,7 +20,7 @@ from api.infra.lua import Script
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
 from api.infra.redis import RedisDoor
-from api.metering.journal import ORIGIN, Entry, EntryId, entry_id, read, render
+from api.metering.journal import AWAITING, ORIGIN, UNDO, Entry, EntryId, entry_id, read, render
 from api.metering.partitions import Partitions
 
 _sql = Queries.load("usage")
@@ -29,7 +29,14 @@ CUT = Script.load(__file__, "cut")
 
 ENTRIES_A_PASS = 2_000
 """Keeps one transaction short, for callers that wait for the next."""
+DECISION_DEADLINE = timedelta(minutes=2)
+"""How long units may be pending: longer than any decision takes that is still under way."""
 Rows = Sequence[Sequence[Any]]
+
+
+def undo_of(attempt: str) -> str:
+    """Return the name under which the record takes an attempt back, whoever does so."""
+    return f"~undo:{attempt}"
 
 
 class Drainer:
@@ -229,17 +236,31 @@ async def _write(conn: Connection, entries: Sequence[Entry]) -> None:
     entries = await _first_told(conn, entries)
     if not entries:
         return
+    undone = [e for e in entries if e.action == UNDO]
+    given_up = {(e.customer_id, e.operation_id) for e in undone}
+    awaiting = [
+        e
+        for e in entries
+        if e.action in AWAITING and (e.customer_id, e.operation_id) not in given_up
+    ]
+    if awaiting:
+        await _await_decision(conn, awaiting)
     rows = [(e, n, f, u) for e in entries for n, (f, u) in enumerate(e.items) if u != 0]
     await conn.fetchval(
         _sql.record_events,
         [e.customer_id for e, _, _, _ in rows],
-        [e.operation_id for e, _, _, _ in rows],
+        [undo_of(e.operation_id) if e.action == UNDO else e.operation_id for e, _, _, _ in rows],
         [n for _, n, _, _ in rows],
         [e.at for e, _, _, _ in rows],
         [f for _, _, f, _ in rows],
-        [u for _, _, _, u in rows],
-        [e.action for e, _, _, _ in rows],
+        [-u if e.action == UNDO else u for e, _, _, u in rows],
+        ["release" if e.action == UNDO else e.action for e, _, _, _ in rows],
+        [_charged(e, n) for e, n, _, _ in rows],
     )
+    if undone:
+        await conn.execute(
+            _sql.drop_pending, [e.customer_id for e in undone], [e.operation_id for e in undone]
+        )
     named = [e for e in entries if e.fingerprint]
     if named:
         await conn.execute(
@@ -251,6 +272,24 @@ async def _write(conn: Connection, entries: Sequence[Entry]) -> None:
             [e.fingerprint for e in named],
             [e.answer for e in named],
         )
+
+
+async def _await_decision(conn: Connection, entries: Sequence[Entry]) -> None:
+    await conn.execute(
+        _sql.record_pending,
+        [e.customer_id for e in entries],
+        [e.operation_id for e in entries],
+        [e.at for e in entries],
+        [",".join(str(f) for f, _ in e.items) for e in entries],
+        [",".join(str(u) for _, u in e.items) for e in entries],
+        [",".join(str(_charged(e, n)) for n in range(len(e.items))) for e in entries],
+        DECISION_DEADLINE,
+    )
+
+
+def _charged(entry: Entry, item: int) -> int:
+    charged = entry.charged[item] if entry.charged else 0
+    return -charged if entry.action == UNDO else charged
 
 
 async def _first_told(conn: Connection, entries: Sequence[Entry]) -> list[Entry]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from api.domain import keys
 from api.domain.catalog import WindowKind
 from api.domain.snapshot import Snapshot
-from api.infra.packing import unpack
+from api.infra.packing import side_by_side
 from api.infra.postgres import Database
 from api.infra.redis import RedisDoor
 from api.metering.drainer import Drainer
@@ -84,36 +84,34 @@ class DriftCheck:
         about = await self._door.command(
             "HGET", keys.snapshot(keys.shard_of(customer), customer), "m"
         )
-        # Six values side by side; read as the array of six that they would be.
-        return None if about is None else int(unpack(b"\x96" + about)[1])
+        return None if about is None else int(side_by_side(about)[1])
 
     async def repair(self, customer: str) -> None:
         """Have the counters filled from the record before the next decision."""
         await self._hydration.forget(customer)
 
-    async def counters(self, customer: str) -> dict[tuple[int, int], Counter]:
-        """Read the counters that are known, by feature id and window code."""
+    async def counters(self, customer: str) -> dict[str, Counter]:
+        """Read the counters that are known, by the name of their slot."""
         shard = keys.shard_of(customer)
         flat = await self._door.command("HGETALL", keys.counters(shard, customer))
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         if fields.pop(b"_", b"") != str(self._door.epoch(shard)).encode():
             return {}
         fields.pop(b"?", None)
-        found = {}
+        found: dict[str, Counter] = {}
         for field, value in fields.items():
-            feature_id, _, window = field.partition(b":")
-            # Two values side by side; read as the array of two that they would be.
-            end_s, used = unpack(b"\x92" + value)
-            found[int(feature_id), int(window)] = Counter(int(end_s), int(used))
+            if field.startswith(b"h"):
+                continue  # a hold: its units are in the counters
+            # Values side by side; read as the array that they would be.
+            end_s, used, *_ = side_by_side(value)
+            found[field.decode()] = Counter(int(end_s), int(used))
         return found
 
 
-def _differences(
-    counted: dict[tuple[int, int], Counter], recorded: list[tuple[Slot, int]]
-) -> list[Drift]:
+def _differences(counted: dict[str, Counter], recorded: list[tuple[Slot, int]]) -> list[Drift]:
     found = []
     for slot, units in recorded:
-        counter = counted.get((slot.feature_id, slot.window))
+        counter = counted.get(slot.name)
         if counter is None:
             continue
         ended = slot.since is not None and counter.end_s <= int(slot.since.timestamp())

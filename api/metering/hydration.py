@@ -13,14 +13,16 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 from api.domain import keys
-from api.domain.snapshot import Snapshot
+from api.domain.snapshot import OVERAGE, Snapshot
 from api.infra.lua import Script
 from api.infra.packing import pack, unpack
-from api.infra.postgres import Connection, Database
+from api.infra.postgres import Connection, Database, Record
 from api.infra.queries import Queries
 from api.infra.redis import RedisDoor
+from api.metering.counters import slot_name
 from api.metering.drainer import Drainer
 from api.metering.journal import entry_id
 
@@ -40,12 +42,28 @@ Answers = Sequence[tuple[str, list[object]]]
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One counter to fill: units of a feature since the start of a window (None: of ever)."""
+    """One counter to fill: units of a feature since the start of a window (None: of ever).
+
+    ``mark`` is the third part of its limit: what a plan includes counts without charged units.
+    """
 
     feature_id: int
     window: int
     since: datetime | None
     end_s: int
+    mark: int = 0
+
+    @property
+    def name(self) -> str:
+        """The field in which it is counted."""
+        return slot_name(self.feature_id, self.window, self.mark)
+
+
+class Filling(NamedTuple):
+    """What is to be installed: flat (slot, end, units, held ones), and the holds' own fields."""
+
+    counters: list[str | int]
+    holds: list[list[object]]
 
 
 class Hydration:
@@ -116,14 +134,24 @@ class Hydration:
         await self._drainer.reach(shard, epoch, entry_id(reply[2]))
         return str(reply[1])
 
-    async def read(self, snapshot: Snapshot, at: datetime) -> list[str | int]:
-        """Read what the record says was used: flat (slot, end, used)."""
+    async def read(self, snapshot: Snapshot, at: datetime) -> Filling:
+        """Read what the record says was used, and what of it is held."""
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as conn:
             used = await used_in(conn, snapshot.customer_id, slots_of(snapshot, at))
-        values: list[str | int] = []
+            rows = await conn.fetch(_sql.open_holds, snapshot.customer_id)
+        fields = {row["id"]: _hold_field(row) for row in rows}
+        counters: list[str | int] = []
         for slot, units in used:
-            values += [f"{slot.feature_id}:{slot.window}", slot.end_s, units]
-        return values
+            held = 0
+            for row in rows:
+                if row["feature_id"] != slot.feature_id or not _within(row["at"], slot):
+                    continue
+                field = fields[row["id"]]
+                included = slot.mark == OVERAGE
+                held += field[5] if included else field[4]
+                field += [slot.name, slot.end_s, int(included)]
+            counters += [slot.name, slot.end_s, units, min(held, units)]
+        return Filling(counters, list(fields.values()))
 
     async def answers(self, customer_id: int, at: datetime) -> AsyncIterator[Answers]:
         """Read every answer that the record still replays, some at a time.
@@ -151,7 +179,7 @@ class Hydration:
         customer: str,
         snapshot: Snapshot,
         nonce: str,
-        values: list[str | int] | None,
+        values: Filling | None,
         answers: Answers,
     ) -> bool:
         """Install what was read where it is still unknown under ``nonce``; tell whether it was.
@@ -164,8 +192,9 @@ class Hydration:
             keys.snapshot(shard, customer),
             *(keys.answer(shard, customer, key) for key, _ in answers),
         )
-        used = b"" if values is None else pack(values)
-        told = (nonce, snapshot.version, used, pack([answer for _, answer in answers]))
+        used = b"" if values is None else pack(values.counters)
+        holds = pack([] if values is None else values.holds)
+        told = (nonce, snapshot.version, used, pack([answer for _, answer in answers]), holds)
         reply = unpack(await self._door.call(INSTALL, shard, names, told))
         return bool(reply[0] == 1)
 
@@ -175,12 +204,12 @@ def slots_of(snapshot: Snapshot, at: datetime) -> list[Slot]:
     now_s = int(at.timestamp())
     slots = []
     for feature_id, (_, limits) in snapshot.features.items():
-        for window, _, _, bounds, _, _ in limits:
+        for window, _, mark, bounds, _, _ in limits:
             if not bounds:
-                slots.append(Slot(feature_id, window, None, 0))
+                slots.append(Slot(feature_id, window, None, 0, mark))
                 continue
             start, stop = _present(bounds, now_s)
-            slots.append(Slot(feature_id, window, datetime.fromtimestamp(start, UTC), stop))
+            slots.append(Slot(feature_id, window, datetime.fromtimestamp(start, UTC), stop, mark))
     return slots
 
 
@@ -197,14 +226,35 @@ async def used_in(
         [s.feature_id for s in timed],
         [s.since for s in timed],
         [_whole(s.since) for s in timed if s.since is not None],
+        [s.mark == OVERAGE for s in timed],
     )
     found = [(timed[row["place"]], int(row["units"])) for row in rows]
     lasting = [s for s in slots if s.since is None]
     if lasting:
         balances = await conn.fetch(_sql.balances, customer_id)
-        held = {row["feature_id"]: int(row["units"]) for row in balances}
-        found += [(s, held.get(s.feature_id, 0)) for s in lasting]
+        ever = {row["feature_id"]: (row["units"], row["charged"]) for row in balances}
+        for slot in lasting:
+            units, charged = ever.get(slot.feature_id, (0, 0))
+            found.append((slot, units - charged if slot.mark == OVERAGE else units))
     return [(slot, max(0, units)) for slot, units in found]
+
+
+def _hold_field(row: Record) -> list[Any]:
+    """Return what the counters keep of an open hold, see ``admit.lua``; its slots are to follow."""
+    covered = row["units"] - row["charged"]
+    held = row["units"] - row["captured"]
+    return [
+        row["id"],
+        row["version"],
+        row["units"],
+        covered,
+        held,
+        max(0, covered - row["captured"]),
+    ]
+
+
+def _within(at: datetime, slot: Slot) -> bool:
+    return slot.since is None or at >= slot.since
 
 
 def _present(bounds: list[int], now_s: int) -> tuple[int, int]:

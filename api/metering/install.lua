@@ -4,8 +4,10 @@
 --
 -- KEYS  1 epoch marker   2 counters   3 snapshot   4.. answers of named operations
 -- ARGV  1 epoch   2 nonce   3 version of the snapshot whose limits were read
---       4 MessagePack: flat list of slot, end (0: never), used ('': more answers follow first)
+--       4 MessagePack: flat list of slot, end (0: never), units, held ones ('': more answers follow
+--         first)
 --       5 MessagePack: list of {expires at ms, fingerprint, reply, ms to live} for KEYS 4..
+--       6 MessagePack: list of {hold, what its field holds...} for every open hold
 -- Reply, MessagePack: {1} installed, {0} refused, {7, marker or ''}
 -- Cost: O(slots + answers). Bounds: the limits of one customer; at most 1,000 answers a call.
 local marker = redis.call('GET', KEYS[1])
@@ -31,8 +33,15 @@ if ARGV[4] == '' then
   return cmsgpack.pack({1})
 end
 local slots = cmsgpack.unpack(ARGV[4])
-for i = 1, #slots, 3 do
-  redis.call('HSETNX', KEYS[2], slots[i], cmsgpack.pack(slots[i + 1], slots[i + 2]))
+for i = 1, #slots, 4 do
+  local held = slots[i + 3]
+  redis.call('HSETNX', KEYS[2], slots[i], held > 0
+    and cmsgpack.pack(slots[i + 1], slots[i + 2], held)
+    or cmsgpack.pack(slots[i + 1], slots[i + 2]))
+end
+-- As the record has them: one that was resolved meanwhile took the nonce away.
+for _, hold in ipairs(cmsgpack.unpack(ARGV[6])) do
+  redis.call('HSET', KEYS[2], 'h' .. hold[1], cmsgpack.pack(unpack(hold, 2)))
 end
 redis.call('HSET', KEYS[2], '_', ARGV[1])
 redis.call('HDEL', KEYS[2], '?')

@@ -15,7 +15,17 @@ EntryId = tuple[int, int]
 ORIGIN: EntryId = (0, 0)
 
 _HEAD = 8
-_ACTIONS = {"c": "consume", "r": "release", "s": "state"}
+_ACTIONS = {
+    "c": "consume",
+    "r": "release",
+    "s": "state",
+    "p": "pending",
+    "h": "hold",
+    "u": "undo",
+}
+UNDO = "undo"
+AWAITING = frozenset({"pending", "hold"})
+"""Actions that the record has yet to decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,7 @@ class Entry:
     """An admitted operation; ``items`` are (feature id, units), negative units give back.
 
     ``fingerprint``, ``expires_at`` and ``answer`` are set where the caller named the operation.
+    ``charged`` are the units per item that credits pay for; empty: none.
     """
 
     id: EntryId
@@ -34,6 +45,7 @@ class Entry:
     fingerprint: str = ""
     expires_at: datetime | None = None
     answer: bytes = b""
+    charged: tuple[int, ...] = ()
 
 
 def entry_id(text: bytes | str) -> EntryId:
@@ -74,6 +86,7 @@ def _entry(position: EntryId, facts: list[Any]) -> Entry:
         fingerprint=fingerprint,
         expires_at=instant(expires_ms) if expires_ms else None,
         answer=pack(answer) if fingerprint else b"",
+        charged=tuple(answer) if action in ("p", "h", "u") else (),
     )
 
 

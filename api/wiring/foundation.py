@@ -12,8 +12,11 @@ from api.catalog.holders import Holders
 from api.catalog.publisher import Publisher
 from api.catalog.revisions import Revisions
 from api.gates.answers import RecordedAnswers
+from api.gates.charging import Charging
 from api.gates.consume import Gate
+from api.gates.holding import HoldGate
 from api.gates.judge import Judge
+from api.gates.lacking import Lacking
 from api.gates.outage import Outage
 from api.gates.releases import Releases
 from api.gates.repair import Repair
@@ -21,6 +24,8 @@ from api.infra.clock import Clock
 from api.infra.postgres import Database
 from api.infra.redis import RedisDoor
 from api.infra.settings import Settings, SettingsError
+from api.ledger.charges import Charges
+from api.ledger.holds import Holds
 from api.metering.blind import Blind
 from api.metering.counters import Counters
 from api.metering.drainer import Drainer
@@ -28,6 +33,9 @@ from api.metering.drift import DriftCheck
 from api.metering.epochs import Epochs
 from api.metering.hydration import Hydration
 from api.metering.partitions import Partitions
+from api.metering.pending import Deadlines
+from api.metering.resolve import Resolving
+from api.metering.undo import Undo
 from api.metering.usage import Usage
 
 
@@ -51,6 +59,8 @@ class Core:
     usage: Usage
     outage: Outage
     gate: Gate
+    holding: HoldGate
+    deadlines: Deadlines
     releases: Releases
     repair: Repair
 
@@ -93,7 +103,27 @@ async def core(
             max_skew_ms=0 if settings.development else settings.max_skew_ms,
         )
         judge = Judge(door, counters, drainer, hydration, holders, epochs.reachable)
-        gate = Gate(revisions, judge, outage, RecordedAnswers(database, holders))
+        charges = Charges(database, partitions.ensure)
+        lacking = Lacking(database, revisions, holders)
+        charging = Charging(
+            door=door,
+            judge=judge,
+            undo=Undo(door),
+            charges=charges,
+            holders=holders,
+            lacking=lacking,
+        )
+        answers = RecordedAnswers(database, holders)
+        gate = Gate(revisions, judge, outage, answers, charging, lacking)
+        holding = HoldGate(
+            database=database,
+            gate=gate,
+            charging=charging,
+            charges=charges,
+            holds=Holds(database),
+            resolving=Resolving(door, hydration),
+            names=holders,
+        )
         drift = DriftCheck(database, door, drainer, hydration)
         yield Core(
             settings=settings,
@@ -112,6 +142,8 @@ async def core(
             usage=Usage(database),
             outage=outage,
             gate=gate,
+            holding=holding,
+            deadlines=Deadlines(database, hydration),
             releases=Releases(database, drainer, hydration, holders, gate),
             repair=Repair(
                 database=database,

@@ -42,30 +42,34 @@ where p.shard = moved.shard and p.epoch = moved.epoch;
 -- that came back older) is left out by the primary key, and totals and balances grow by exactly
 -- what was inserted. Sorted, so that concurrent writers meet rows in one order.
 with inserted as (
-    insert into usage_events (customer_id, operation_id, item, at, feature_id, units, kind)
+    insert into usage_events (
+        customer_id, operation_id, item, at, feature_id, units, kind, charged
+    )
     select *
     from unnest(
         $1::bigint[], $2::text[], $3::smallint[], $4::timestamptz[], $5::integer[], $6::bigint[],
-        $7::text[]
+        $7::text[], $8::bigint[]
     )
     on conflict do nothing
-    returning customer_id, feature_id, at, units
+    returning customer_id, feature_id, at, units, charged
 ),
 totals as (
-    insert into usage_totals as t (customer_id, feature_id, hour, units)
-    select customer_id, feature_id, date_trunc('hour', at, 'UTC'), sum(units)
+    insert into usage_totals as t (customer_id, feature_id, hour, units, charged)
+    select customer_id, feature_id, date_trunc('hour', at, 'UTC'), sum(units), sum(charged)
     from inserted
     group by 1, 2, 3
     order by 1, 2, 3
-    on conflict (customer_id, feature_id, hour) do update set units = t.units + excluded.units
+    on conflict (customer_id, feature_id, hour) do update
+    set units = t.units + excluded.units, charged = t.charged + excluded.charged
 ),
 held as (
-    insert into balances as b (customer_id, feature_id, units)
-    select customer_id, feature_id, sum(units)
+    insert into balances as b (customer_id, feature_id, units, charged)
+    select customer_id, feature_id, sum(units), sum(charged)
     from inserted
     group by 1, 2
     order by 1, 2
-    on conflict (customer_id, feature_id) do update set units = b.units + excluded.units
+    on conflict (customer_id, feature_id) do update
+    set units = b.units + excluded.units, charged = b.charged + excluded.charged
 )
 select count(*) from inserted;
 
@@ -99,34 +103,117 @@ select fingerprint, answer, at from operations
 where customer_id = $1 and operation_id = $2 and expires_at > $3;
 
 -- name: answers :many
--- Unexpired answers of one customer, for a counter store that lost them; some at a time, from one
--- name on. Primary key.
-select operation_id, expires_at, fingerprint, answer from operations
-where customer_id = $1 and operation_id > $3 and expires_at > $2
+-- Unexpired answers of one customer, for a counter store that lost them, and what it let pass for
+-- those in which credits took part; some at a time, from one name on. Primary keys.
+select operation_id, expires_at, fingerprint, answer from (
+    (
+        select o.operation_id, o.expires_at, o.fingerprint, o.answer from operations as o
+        where o.customer_id = $1 and o.operation_id > $3 and o.expires_at > $2
+        order by o.operation_id
+        limit $4
+    )
+    union all
+    (
+        select o.operation_id, o.expires_at, o.fingerprint, o.answer from credit_operations as o
+        where o.customer_id = $1 and o.operation_id > $3 and o.expires_at > $2
+            and o.kind in ('consume', 'hold')
+        order by o.operation_id
+        limit $4
+    )
+) as known
 order by operation_id
 limit $4;
 
 -- name: used_since :many
--- Units of each feature from an instant on: whole hours from the totals, the edge before the first
+-- Units of each feature from an instant on, or of them those that credits did not pay for: whole
+-- hours from the totals, the edge before the first
 -- whole hour from the events. Primary key of usage_totals; usage_events_by_feature, with
 -- partitions before the edge pruned when it runs.
 select
     asked.place,
     coalesce((
-        select sum(t.units) from usage_totals as t
+        select sum(case when asked.included then t.units - t.charged else t.units end)
+        from usage_totals as t
         where t.customer_id = $1 and t.feature_id = asked.feature_id and t.hour >= asked.whole
     ), 0)::bigint
     + case when asked.whole = asked.since then 0 else coalesce((
-        select sum(e.units) from usage_events as e
+        select sum(case when asked.included then e.units - e.charged else e.units end)
+        from usage_events as e
         where e.customer_id = $1 and e.feature_id = asked.feature_id
             and e.at >= asked.since and e.at < asked.whole
     ), 0)::bigint end as units
-from unnest($2::integer[], $3::integer[], $4::timestamptz[], $5::timestamptz[])
-    as asked (place, feature_id, since, whole);
+from unnest($2::integer[], $3::integer[], $4::timestamptz[], $5::timestamptz[], $6::boolean[])
+    as asked (place, feature_id, since, whole, included);
 
 -- name: balances :many
 -- What never resets, of one customer. Primary key.
-select feature_id, units from balances where customer_id = $1;
+select feature_id, units, charged from balances where customer_id = $1;
+
+-- name: open_holds :many
+-- Holds of one customer that the counters show apart. holds_open.
+select id, feature_id, units, charged, captured, at, version from holds
+where customer_id = $1 and state = 'open' and counted
+order by at, id;
+
+-- name: record_pending :exec
+-- What the counters let pass and the record has yet to decide. Before record_events: what is in the
+-- record already was decided, or given up, or is pending from an earlier reading of the journal.
+insert into credit_pending (
+    customer_id, attempt_id, at, deadline, feature_ids, units, charged
+)
+select
+    p.customer_id, p.attempt_id, p.at, p.at + $7::interval,
+    string_to_array(p.feature_ids, ',')::integer[], string_to_array(p.units, ',')::bigint[],
+    string_to_array(p.charged, ',')::bigint[]
+from unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[])
+    as p (customer_id, attempt_id, at, feature_ids, units, charged)
+where not exists (
+    select from usage_events as e
+    where e.customer_id = p.customer_id and e.operation_id = p.attempt_id and e.at = p.at
+)
+on conflict do nothing;
+
+-- name: drop_pending :exec
+-- What the counters took back by themselves.
+delete from credit_pending as p
+using unnest($1::bigint[], $2::text[]) as undone (customer_id, attempt_id)
+where p.customer_id = undone.customer_id and p.attempt_id = undone.attempt_id and p.state = 'open';
+
+-- name: overdue_pending :many
+-- Pending units past their deadline, and those voided of which the counters do not know yet.
+-- credit_pending_open, credit_pending_untold.
+select p.customer_id, p.attempt_id, c.key as customer_key
+from credit_pending as p
+join customers as c on c.id = p.customer_id
+where (p.state = 'open' and p.deadline <= $1) or (p.state = 'void' and not p.told)
+order by p.deadline
+limit $2;
+
+-- name: take_pending :one
+-- One of them, under the lock of the customer's ledger; whether it was decided all the same.
+select p.at, p.state, p.feature_ids, p.units, p.charged, exists (
+    select from credit_operations as o
+    where o.customer_id = p.customer_id and o.attempt_id = p.attempt_id
+) as decided
+from credit_pending as p
+where p.customer_id = $1 and p.attempt_id = $2
+for update of p;
+
+-- name: void_pending :exec
+-- The tombstone: a decision that comes late fails by it.
+update credit_pending set state = 'void' where customer_id = $1 and attempt_id = $2;
+
+-- name: forget_pending :exec
+-- It was decided after all.
+delete from credit_pending where customer_id = $1 and attempt_id = $2;
+
+-- name: told_pending :exec
+-- The counters know that it was voided.
+update credit_pending set told = true where customer_id = $1 and attempt_id = $2;
+
+-- name: old_tombstones :exec
+-- No decision is so late.
+delete from credit_pending where state = 'void' and told and deadline < $1;
 
 -- name: history :many
 -- Units per customer, feature and interval: whole hours from the totals, where a bound cuts an hour
@@ -202,7 +289,7 @@ values ($1, $2, $3, $4, $5, $6);
 -- from each of $5, and in the present hour by minute. Zones differ by whole quarters, and $5 are the
 -- bounds of the present windows: so no group lies on both sides of a window's beginning, and none
 -- is left below zero. usage_events_by_feature.
-select max(e.at) as at, sum(e.units)::bigint as units
+select max(e.at) as at, sum(e.units)::bigint as units, sum(e.charged)::bigint as charged
 from usage_events as e
 cross join lateral (
     select array_agg(date_bin('15 minutes', e.at, laid.since) order by laid.since) as quarters
