@@ -14,7 +14,7 @@ from api.gates.denials import explain, precedence
 from api.gates.outcome import Denied
 from api.gates.taken import Call, credits_of
 from api.infra.postgres import Database
-from api.ledger.purse import Purse, purse
+from api.ledger.balances import Purse, purse
 from api.metering.counters import Reply, Verdict, figures
 from api.metering.journal import instant
 
