@@ -8,83 +8,26 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from api.catalog import audit
 from api.catalog.customers import Customer, Customers
 from api.catalog.revisions import Revisions
 from api.catalog.text import is_clean, require_reason
-from api.domain.catalog import MAX_UNITS, Bucket, FeatureKind
+from api.domain.catalog import MAX_UNITS, FeatureKind
 from api.domain.credits import Burned
 from api.domain.errors import IdempotencyConflict, InvalidInput, UnknownFeature
+from api.gates.booked import Because, Booked, Gift, Rebuilt, Voided
 from api.gates.expectations import expect_key
 from api.infra.postgres import Connection, Database, Record
 from api.infra.telemetry import correlation_id
 from api.ledger import adjusting, checks, grants, standing
+from api.ledger.checks import Finding
 from api.ledger.entries import Kind, Why, lock
 from api.ledger.grants import NewGrant
 
-USUAL_PRIORITY = 100
 MOST_PRIORITY = 1_000_000
 LONGEST_REFERENCE = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gift:
-    """Credits to be given; ``effective_at`` None: at once; ``features`` None: for all."""
-
-    credits: int
-    bucket: Bucket = Bucket.PERMANENT
-    priority: int = USUAL_PRIORITY
-    effective_at: datetime | None = None
-    expires_at: datetime | None = None
-    features: frozenset[str] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Because:
-    """Who acts, why and when; ``key`` names the act, so that a repeat does nothing more."""
-
-    actor: str
-    reason: str
-    at: datetime
-    reference: str | None = None
-    key: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Booked:
-    """What an act moved: ``credits`` in all, below zero where they were taken, grant by grant.
-
-    ``available`` is what the customer has afterwards; ``replayed``: it had been done before.
-    """
-
-    customer: str
-    operation_id: str
-    credits: int
-    grants: tuple[Burned, ...]
-    available: int
-    replayed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Voided:
-    """What was taken back of a grant, and what was not: it is spent, held, or has expired."""
-
-    booked: Booked
-    grant_id: int
-    spent: int
-    held: int
-    expired: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebuilt:
-    """Kept balances that were made what their entries sum to: available and held by grant."""
-
-    customer_id: int
-    grants: dict[int, tuple[int, int]]
 
 
 class Bookkeeping:
@@ -159,14 +102,27 @@ class Bookkeeping:
             booked = await _booked(conn, found, why, because, _less(taken), replayed=bool(written))
         return Voided(booked=booked, grant_id=grant_id, **rest)
 
-    async def rebuild(self, customer_ids: Sequence[int], because: Because) -> list[Rebuilt]:
-        """Make the kept balances of these customers what their entries sum to.
+    async def check(self, customer: str | None, at: datetime) -> list[Finding]:
+        """Return where balances and ledger disagree, of one customer or (None) of all.
 
-        Customers whose balances are right are left out. Cost: one transaction for each customer.
+        Raises: UnknownCustomer. Cost: a pass over all their entries.
+        """
+        number = None if customer is None else (await self._customers.get(customer)).id
+        return [
+            *await checks.balance_mismatch(self._database, at, number),
+            *await checks.ledger_sum_mismatch(self._database, number),
+        ]
+
+    async def rebuild(self, found: Sequence[Finding], because: Because) -> list[Rebuilt]:
+        """Make the kept balances that were found wrong what their entries sum to.
+
+        What else was found is left: only a new entry mends it. Cost: a transaction for each
+        customer.
         """
         require_reason(because.reason)
+        wrong = {one.customer_id for one in found if one.kind == checks.BALANCE_MISMATCH}
         rebuilt: list[Rebuilt] = []
-        for customer_id in sorted(set(customer_ids)):
+        for customer_id in sorted(wrong):
             async with self._database.transaction() as conn:
                 changed = dict(await checks.rebuild_balances(conn, customer_id))
                 if changed:

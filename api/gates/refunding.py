@@ -15,7 +15,7 @@ from api.catalog.revisions import Revisions
 from api.catalog.text import require_reason
 from api.domain.catalog import MAX_UNITS, CreditCost, Rounding
 from api.domain.errors import InvalidInput, UnknownFeature
-from api.gates.bookkeeping import Because
+from api.gates.booked import Because
 from api.infra.postgres import Database
 from api.infra.telemetry import correlation_id
 from api.ledger import overcharges
@@ -117,7 +117,7 @@ class Refunding:
                         )
             if one.credits:
                 owed.append(one)
-        following = found[-1].id if len(found) == limit else None
+        following = found[-1].id if found and len(found) == limit else None
         return RefundPage(cost=cost, dry_run=dry_run, customers=tuple(owed), after=following)
 
     def _right(self, refund: Refund) -> tuple[int, CreditCost]:

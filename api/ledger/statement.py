@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -46,6 +46,11 @@ class BucketLine:
     opening_held: int = 0
     closing_held: int = 0
 
+    @property
+    def figures(self) -> dict[str, int]:
+        """Its figures by their names, in order."""
+        return {name: getattr(self, name) for name in _FIGURES}
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureLine:
@@ -76,8 +81,7 @@ class Statement:
     @property
     def total(self) -> dict[str, int]:
         """The sums over all buckets, by the names of the lines' figures."""
-        lines = [asdict(line) for line in self.buckets]
-        return {name: sum(line[name] for line in lines) for name in _FIGURES}
+        return {name: sum(line.figures[name] for line in self.buckets) for name in _FIGURES}
 
 
 _FIGURES = tuple(name for name in BucketLine.__dataclass_fields__ if name != "bucket")
@@ -143,14 +147,13 @@ def to_csv(customer: str, found: Statement) -> str:
         "ends_at": found.ends_at.isoformat(),
     }
     for bucket in found.buckets:
-        figures = asdict(bucket)
-        name = figures.pop("bucket").value
-        writer.writerow({**said, "line": "bucket", "name": name, **figures})
+        line = {"line": "bucket", "name": bucket.bucket.value}
+        writer.writerow({**said, **line, **bucket.figures})
     writer.writerow({**said, "line": "total", "name": "", **found.total})
     for feature in found.features:
-        line = {"line": "feature", "name": feature.feature or "", "units": feature.units}
+        line = {"line": "feature", "name": feature.feature or ""}
         money = {"spent": feature.spent, "returned": feature.returned, "credits": feature.credits}
-        writer.writerow({**said, **line, **money})
+        writer.writerow({**said, **line, "units": feature.units, **money})
     return out.getvalue()
 
 

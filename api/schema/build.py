@@ -6,6 +6,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from api.schema.audit import AuditQuestions
+from api.schema.bookkeeping import CreditActions, CreditQuestions
 from api.schema.catalogs import CatalogActions, CatalogQuestions
 from api.schema.costs import CostQuestions
 from api.schema.credentials import CredentialActions, CredentialQuestions
@@ -29,6 +30,7 @@ class Query(
     UsageQuestions,
     CatalogQuestions,
     CostQuestions,
+    CreditQuestions,
     CredentialQuestions,
     WebhookQuestions,
     AuditQuestions,
@@ -43,6 +45,7 @@ class Mutation(
     UsageActions,
     OverrideActions,
     CatalogActions,
+    CreditActions,
     CredentialActions,
     WebhookActions,
 ):

@@ -13,6 +13,7 @@ from api.domain import entitlements as domain
 from api.domain.errors import InvalidInput, UnknownFeature
 from api.schema import ids
 from api.schema.context import Info
+from api.schema.credits import Credits
 from api.schema.decisions import WindowUsage, window_of
 from api.schema.described import described
 from api.schema.given import given
@@ -131,6 +132,11 @@ class Customer(Node):
         known = info.context.services.revisions.newest.catalog.features
         found = rights.entitlements.features.get(feature)
         return None if found is None or feature not in known else _entitlement_of(self.key, found)
+
+    @described("Its credits, now or at an instant; at does not change grants, ledger, statement.")
+    async def credits(self, at: datetime | None = strawberry.UNSET) -> Credits:
+        """Show its credits."""
+        return Credits(customer=self.customer, at=given(at))
 
     @described("Promises that replace what its plans say; also those that have ended.")
     async def overrides(self, info: Info) -> list[Override]:

@@ -19,6 +19,8 @@ from api.domain.decision import WindowFigure
 from api.domain.entitlements import Entitlements, entitle
 from api.domain.errors import HeadroomError
 from api.domain.windows import Window
+from api.ledger import standing
+from api.ledger.standing import Balance
 from api.schema.services import Services
 
 
@@ -85,6 +87,11 @@ class Loaders:
     def figures(self) -> DataLoader[tuple[str, str], tuple[WindowFigure, ...] | None]:
         """Windows as they stand, by customer and feature; None where it is not granted."""
         return DataLoader(self._figures)
+
+    @cached_property
+    def credits(self) -> DataLoader[tuple[int, datetime | None], Balance]:
+        """Balances by customer, now (None) or at an instant, which costs a statement each."""
+        return DataLoader(self._credits)
 
     @cached_property
     def usage(self) -> DataLoader[UsageAsked, list[int]]:
@@ -156,6 +163,15 @@ class Loaders:
             return await self._services.gate.figures(customer, features, at_ms)
         except HeadroomError as error:
             return error  # that of one customer is not that of the others
+
+    async def _credits(self, asked: list[tuple[int, datetime | None]]) -> Sequence[Balance]:
+        database = self._services.database
+        now = [number for number, at in asked if at is None]
+        found = await standing.balances(database, now, self._at) if now else {}
+        return [
+            found[number] if at is None else await standing.balance_at(database, number, at)
+            for number, at in asked
+        ]
 
     async def _usage(self, asked: list[UsageAsked]) -> Sequence[list[int]]:
         return await self._services.usage.histories(

@@ -14,11 +14,13 @@ from strawberry.types.scalar import ScalarDefinition
 from api.domain.catalog import MAX_UNITS
 
 Units = NewType("Units", int)
+SignedUnits = NewType("SignedUnits", int)
 Json = NewType("Json", object)
 
 ONE = Units(1)
 
 _DIGITS = re.compile(r"[0-9]{1,16}")
+_SIGNED_DIGITS = re.compile(r"-?[0-9]{1,16}")
 _INSTANT = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})"
 )
@@ -37,6 +39,17 @@ def parse_units(value: object) -> Units:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_UNITS:
         raise GraphQLError("Units are a whole number from 0 to 2^53 - 1.")
     return Units(value)
+
+
+def parse_signed_units(value: object) -> SignedUnits:
+    """Read a difference, as ``parse_units`` reads a count, with a sign. Raises: GraphQLError."""
+    if isinstance(value, str):
+        value = int(value) if _SIGNED_DIGITS.fullmatch(value) else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_UNITS:
+        raise GraphQLError("A difference is a whole number within 2^53 - 1 of zero.")
+    return SignedUnits(value)
 
 
 def parse_instant(value: object) -> datetime:
@@ -64,6 +77,13 @@ SCALARS: Mapping[object, ScalarDefinition] = {
         "A JSON number; digits in a string are accepted as input.",
         serialize=int,
         parse_value=parse_units,
+    ),
+    SignedUnits: strawberry.scalar(
+        name="SignedUnits",
+        description="A difference, within 2^53 - 1 of zero. A JSON number; digits in a string are "
+        "accepted as input.",
+        serialize=int,
+        parse_value=parse_signed_units,
     ),
     datetime: strawberry.scalar(
         name="DateTime",

@@ -7,10 +7,12 @@ import strawberry
 from api.domain.catalog import Anchor, Bucket, FeatureKind, Rounding, WindowKind
 from api.domain.entitlements import SubscriptionStatus
 from api.gates.principal import Scope
+from api.ledger.entries import Kind
 
 __all__ = [
     "Anchor",
     "CreditBucket",
+    "CreditEntryKind",
     "CreditRounding",
     "FeatureKind",
     "Scope",
@@ -20,6 +22,7 @@ __all__ = [
 
 CreditBucket = Bucket
 CreditRounding = Rounding
+CreditEntryKind = Kind
 
 strawberry.enum(FeatureKind)
 strawberry.enum(WindowKind)
@@ -38,6 +41,13 @@ strawberry.enum(
     Bucket,
     name="CreditBucket",
     description="Where credits come from: a paid period, a purchase for good, or a gift.",
+)
+strawberry.enum(
+    Kind,
+    name="CreditEntryKind",
+    description="What an entry of the ledger does: GRANT gives, SPEND and CAPTURE use up, HOLD "
+    "sets aside, RELEASE takes that back, RETURN gives back what was spent, EXPIRE and REVOKE end "
+    "what is left, RESTORE undoes a REVOKE.",
 )
 strawberry.enum(
     Rounding,

@@ -60,7 +60,7 @@ async def plant(books: Books, sql: str, *args: object) -> None:
 async def test_a_kept_balance_that_its_entries_do_not_give_is_found_and_rebuilt(
     books: Books, clock: FakeClock, fault: str, available: int, held: int
 ) -> None:
-    await plant(books, "update credit_grants set " + fault + " where customer_id = 1")
+    await plant(books, "update credit_grants set " + fault + " where customer_id = 1")  # noqa: S608 - a fault of ours
     [one] = await found(books, clock)
     assert (one.kind, one.severity) == ("balance_mismatch", Severity.CRITICAL)
     assert (one.customer_id, one.grant_id) == (books.acme, 1)
@@ -153,7 +153,7 @@ async def test_an_operation_whose_entries_are_gone(books: Books, clock: FakeCloc
 async def test_a_hold_whose_entries_say_something_else(
     books: Books, clock: FakeClock, fault: str
 ) -> None:
-    await plant(books, "update holds set " + fault + " where state = 'captured'")
+    await plant(books, "update holds set " + fault + " where state = 'captured'")  # noqa: S608 - likewise
     one = await of_the_ledger(books, clock)
     assert one.observed == "entries: 10 set aside, 6 spent, 0 held"
     assert one.operation_id is not None
