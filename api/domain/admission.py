@@ -89,7 +89,8 @@ def judge(
     """Judge ``items`` of (feature, units) together at that instant.
 
     If any item is refused, ``counts`` come back as they were. ``costing`` are the features that
-    cost credits: their overage limits refuse nothing and count only what they cover.
+    cost credits, where it is asked for: their overage limits refuse nothing and count only what
+    they cover.
     Cost: O(items x limits).
     """
     after = dict(counts)

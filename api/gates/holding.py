@@ -23,6 +23,7 @@ from api.domain.errors import (
     Unavailable,
 )
 from api.domain.funding import Funding
+from api.domain.pending import HoldFigures
 from api.gates.charging import Charging
 from api.gates.consume import Gate
 from api.gates.expectations import expect_key, expect_units
@@ -43,7 +44,7 @@ from api.ledger.holds import (
 )
 from api.metering.counters import figures
 from api.metering.journal import instant
-from api.metering.resolve import HoldFigures, Resolving
+from api.metering.resolve import Resolving
 
 log = logging.getLogger(__name__)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from api.domain import keys
+from api.domain.pending import HoldFigures
 from api.infra.lua import Script
 from api.infra.packing import unpack
 from api.infra.redis import RedisDoor
@@ -13,16 +12,6 @@ from api.metering.hydration import Hydration
 RESOLVE = Script.load(__file__, "resolve")
 
 _NOT_KNOWN = 0
-
-
-class HoldFigures(NamedTuple):
-    """A hold as of a ``version``: units that count, units held, and those included of either."""
-
-    version: int
-    units: int
-    covered: int
-    held: int
-    held_covered: int
 
 
 class Resolving:

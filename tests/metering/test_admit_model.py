@@ -1,21 +1,38 @@
-"""The pure model and the machine give the same answer to every call."""
+"""The pure models and the machine give the same answer to every call.
 
+Also to those that wait for a decision: pending ones and holds, taken back, captured and given up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.domain import keys
 from api.domain.admission import Action, Count, Judgement, Outcome, Slot, judge
 from api.domain.catalog import Feature, FeatureKind, WindowKind
 from api.domain.entitlements import EntitledLimit, Entitlement, counted
+from api.domain.pending import CountedHold, HoldFigures, placed, told, undone
+from api.domain.snapshot import Snapshot
 from api.domain.windows import Frame, Window, moved, window_at
+from api.infra.packing import unpack
+from api.infra.redis import RedisDoor
 from api.metering.counters import Counters, Operation, Reply, Verdict, figures
+from api.metering.resolve import RESOLVE
+from api.metering.undo import Undo
 from tests.support.judging import install, open_door, snapshot_of
 
 START = datetime(2026, 1, 29, 22, 58, 30, tzinfo=UTC)
 ZONES = ("UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kolkata", "Pacific/Apia")
-FEATURES = {"calls": FeatureKind.METERED, "sites": FeatureKind.ALLOCATION}
+FEATURES = {
+    "calls": FeatureKind.METERED,
+    "leads": FeatureKind.METERED,
+    "sites": FeatureKind.ALLOCATION,
+}
+COSTING = ("leads",)
 
 
 @st.composite
@@ -43,6 +60,7 @@ def entitlements(draw: st.DrawFn) -> dict[str, Entitlement]:
                     draw(st.none() | st.integers(0, 12)),
                     frame,
                     shadow=draw(st.sampled_from((False, False, True))),
+                    overage=key in COSTING and draw(st.booleans()),
                 )
                 for frame in sorted(limits, key=lambda f: f.kind.code)
             ),
@@ -51,7 +69,12 @@ def entitlements(draw: st.DrawFn) -> dict[str, Entitlement]:
 
 
 calls = st.tuples(
-    st.sampled_from((Action.CONSUME,) * 4 + (Action.CHECK, Action.RELEASE, Action.STATE)),
+    st.sampled_from(
+        (Action.CONSUME,) * 4
+        + (Action.CHECK, Action.RELEASE, Action.STATE)
+        + (Action.PEND,) * 3
+        + (Action.HOLD,) * 3
+    ),
     st.lists(
         st.tuples(st.sampled_from(tuple(FEATURES)), st.integers(1, 6)), min_size=1, max_size=3
     ),
@@ -70,6 +93,8 @@ def shown(judgement: Judgement) -> list[list[tuple[object, ...]] | None]:
                 f.limit.units,
                 f.granted,
                 f.used,
+                f.held,
+                f.limit.overage,
                 None if f.window.ends_at is None else int(f.window.starts_at.timestamp()),
                 None if f.window.ends_at is None else int(f.window.ends_at.timestamp()),
             )
@@ -84,7 +109,7 @@ def answered(reply: Reply) -> list[list[tuple[object, ...]] | None]:
         None
         if row == 0
         else [
-            (f.window, f.limit, f.granted, f.used, f.starts_at_s, f.resets_at_s)
+            (f.window, f.limit, f.granted, f.used, f.held, f.overage, f.starts_at_s, f.resets_at_s)
             for f in figures(row)
         ]
         for row in reply.rows
@@ -93,10 +118,22 @@ def answered(reply: Reply) -> list[list[tuple[object, ...]] | None]:
 
 OUTCOMES = {
     Outcome.ALLOWED: Verdict.ALLOWED,
+    Outcome.PENDING: Verdict.PENDING,
     Outcome.DENIED: Verdict.DENIED,
     Outcome.BELOW_ZERO: Verdict.BELOW_ZERO,
     Outcome.TOO_MANY: Verdict.TOO_MANY,
 }
+
+
+@dataclass
+class Open:
+    """What was counted and waits for a decision: an attempt, and how both judged it."""
+
+    operation: Operation
+    items: list[tuple[str, int]]
+    judged: Judgement
+    reply: Reply
+    hold: CountedHold | None
 
 
 @pytest.mark.parametrize("moves", [False, True], ids=["same frames", "frames that move"])
@@ -105,44 +142,122 @@ OUTCOMES = {
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
-async def test_the_model_and_the_machine_agree(
+async def test_the_models_and_the_machine_agree(
     redis_url: str, *, moves: bool, data: st.DataObject
 ) -> None:
     door = await open_door(redis_url)
     try:
         await door.command("FLUSHALL")
-        counters = Counters(door, journal_max=10_000, max_skew_ms=0)
-        entitled = data.draw(entitlements())
-        counts: dict[Slot, Count] = {
+        both = Both(door, data.draw(entitlements()))
+        at = START
+        await install(door, "acme", both.snapshot(at))
+        steps = data.draw(st.lists(calls, min_size=1, max_size=14))
+        for number, (action, items, later, earlier) in enumerate(steps):
+            at += timedelta(seconds=later)
+            if moves and number % 4 == 3:
+                both.entitled, both.pins = move_frames(data, both.entitled, both.pins, at)
+                both.version += 1
+                await install(door, "acme", both.snapshot(at), fill=False)
+            if data.draw(st.booleans()) and both.waiting:
+                await both.decide(data)
+            asked = items[:1] if action is Action.HOLD else items
+            now = max(at - timedelta(milliseconds=earlier), START)
+            await both.ask(action, asked, now, f"op{number}")
+        while both.waiting:
+            await both.decide(data)
+        await both.ask(Action.CHECK, [(key, 0) for key in both.entitled], at, "last")
+    finally:
+        await door.close()
+
+
+class Both:
+    """The machine, and what the models say of it; every answer is compared."""
+
+    def __init__(self, door: RedisDoor, entitled: dict[str, Entitlement]) -> None:
+        self.door = door
+        self.counters = Counters(door, journal_max=10_000, max_skew_ms=0)
+        self.entitled = entitled
+        self.places = {key: place for place, key in enumerate(entitled, 1)}
+        self.pins: dict[Slot, Window] = {}
+        self.version = 1
+        self.waiting: list[Open] = []
+        self.counts: dict[Slot, Count] = {
             (key, limit.window): Count(window_at(limit.frame, START), 0)
             for key, entitlement in entitled.items()
             for limit in counted(entitlement) or ()
         }
-        pins: dict[Slot, Window] = {}
-        at, version = START, 1
-        await install(door, "acme", snapshot_of(entitled, at, pins=pins))
-        steps = data.draw(st.lists(calls, min_size=1, max_size=12))
-        for number, (action, items, later, earlier) in enumerate(steps):
-            at += timedelta(seconds=later)
-            if moves and number % 4 == 3:
-                entitled, pins = move_frames(data, entitled, pins, at)
-                version += 1
-                snapshot = snapshot_of(entitled, at, pins=pins, version=version)
-                await install(door, "acme", snapshot, fill=False)
-            now = at - timedelta(milliseconds=earlier)
-            now = max(now, START)
-            expected = judge(action, items, entitled, pins, counts, now)
-            counts = dict(expected.counts)
-            places = {key: place for place, key in enumerate(entitled, 1)}
-            reply = await counters.admit(
-                Operation(action, "acme", f"op{number}", [(places[f], u) for f, u in items]),
-                int(now.timestamp() * 1000),
-            )
-            assert reply.verdict is OUTCOMES[expected.outcome]
-            if expected.outcome in (Outcome.ALLOWED, Outcome.DENIED):
-                assert answered(reply) == shown(expected)
-    finally:
-        await door.close()
+
+    def snapshot(self, at: datetime) -> Snapshot:
+        return snapshot_of(self.entitled, at, pins=self.pins, version=self.version)
+
+    async def ask(
+        self, action: Action, items: list[tuple[str, int]], at: datetime, name: str
+    ) -> None:
+        funded = action in (Action.CHECK, Action.PEND, Action.HOLD)
+        operation = Operation(
+            action,
+            "acme",
+            name,
+            [(self.places[f], u) for f, u in items],
+            attempt=f"~{name}",
+            costs=[funded and f in COSTING for f, _ in items],
+        )
+        costing = COSTING if funded else ()
+        judged = judge(action, items, self.entitled, self.pins, self.counts, at, costing)
+        self.counts = dict(judged.counts)
+        reply = await self.counters.admit(operation, int(at.timestamp() * 1000))
+        assert reply.verdict is OUTCOMES[judged.outcome]
+        if judged.outcome in (Outcome.ALLOWED, Outcome.DENIED, Outcome.PENDING):
+            assert answered(reply) == shown(judged)
+        if judged.outcome is Outcome.PENDING or action is Action.CHECK:
+            assert tuple(reply.charged) == judged.charged
+        if judged.outcome is Outcome.PENDING:
+            assert (reply.attempt, reply.version) == (operation.attempt, self.version)
+            assert bool(reply.entry) == any(judged.figures)
+            hold = placed(*items[0], judged) if action is Action.HOLD else None
+            if reply.entry:
+                self.waiting.append(Open(operation, items, judged, reply, hold))
+
+    async def decide(self, data: st.DataObject) -> None:
+        """Take one of what waits back, let it be, or tell how a hold stands."""
+        chosen = data.draw(st.sampled_from(self.waiting))
+        fresh = chosen.hold is None or chosen.hold.figures.version == 0
+        if fresh and data.draw(st.booleans()):
+            self.waiting.remove(chosen)
+            await self.undo(chosen)
+        elif chosen.hold is None:
+            self.waiting.remove(chosen)
+        else:
+            now = data.draw(standings(chosen.hold.figures, chosen.judged.charged[0]))
+            self.counts, chosen.hold = told(self.counts, chosen.hold, now)
+            if chosen.hold.figures.held == 0:
+                self.waiting.remove(chosen)
+            assert await tell(self.door, chosen.operation.attempt, now) == 1
+
+    async def undo(self, chosen: Open) -> None:
+        held, operation = chosen.hold is not None, chosen.operation
+        self.counts = undone(self.counts, chosen.items, chosen.judged, held=held)
+        await Undo(self.door).undo(
+            "acme", operation.operation_id, chosen.reply, operation.items, held=held
+        )
+
+
+@st.composite
+def standings(draw: st.DrawFn, before: HoldFigures, charged: int) -> HoldFigures:
+    """Draw how an open hold stands: partly captured or at its end, and perhaps told late."""
+    units = before.units
+    covered = units - charged
+    captured = draw(st.integers(units - before.held, units))
+    version = before.version + draw(st.sampled_from((0, 1, 1, 1, 2)))
+    if captured == units or draw(st.booleans()):
+        return HoldFigures(version, captured, min(captured, covered), 0, 0)
+    return HoldFigures(version, units, covered, units - captured, max(0, covered - captured))
+
+
+async def tell(door: RedisDoor, hold: str, figures_now: Sequence[int]) -> int:
+    shard = keys.shard_of("acme")
+    names = (keys.counters(shard, "acme"),)
+    return int(unpack(await door.call(RESOLVE, shard, names, (hold, *figures_now)))[0])
 
 
 def move_frames(
@@ -165,8 +280,6 @@ def move_frames(
                 new = moved(old, frame, at)
                 if new != window_at(frame, at):
                     pinned[key, limit.window] = new
-            limits.append(
-                EntitledLimit(limit.window, limit.units, frame, limit.code, shadow=limit.shadow)
-            )
+            limits.append(replace(limit, frame=frame))
         changed[key] = Entitlement(entitlement.feature, entitlement.granted, limits=tuple(limits))
     return changed, pinned

@@ -11,6 +11,7 @@ from api.domain.snapshot import Snapshot, build, encode_holding
 from api.domain.windows import Window
 from api.infra.packing import pack
 from api.infra.redis import RedisDoor
+from api.metering.counters import slot_name
 
 EPOCH = 7
 
@@ -70,7 +71,7 @@ async def install(door: RedisDoor, customer: str, snapshot: Snapshot, *, fill: b
             bounds = limit[3]
             # An end in the past: the first call turns the window and begins at zero.
             end = 0 if not bounds else 1
-            slots += [f"{feature_id}:{limit[0]}", pack(end) + pack(0)]
+            slots += [slot_name(feature_id, limit[0], limit[2]), pack(end) + pack(0)]
     await door.command("DEL", keys.snapshot(shard, customer))
     await door.command("HSET", keys.snapshot(shard, customer), *fields)
     if fill:
