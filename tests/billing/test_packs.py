@@ -111,6 +111,13 @@ async def test_a_payment_that_fails_later_grants_nothing(shop: Desk) -> None:
     assert await shop.states() == ["applied", "applied"]
 
 
+async def test_an_event_of_a_failure_grants_nothing_whatever_its_checkout_says(shop: Desk) -> None:
+    bought = buying(shop)
+    bought.completed()
+    await shop.tell(bought.failed())
+    assert await shop.grants() == []
+
+
 def asynchronous(at_desk: Desk, tag: str) -> list[Json]:
     bought = buying(at_desk, tag)
     return [bought.completed("unpaid"), bought.later(minutes=9).succeeded(), bought.completed()]

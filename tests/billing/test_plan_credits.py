@@ -235,6 +235,19 @@ async def test_months_that_nobody_saw_are_lived_through_in_order(
         assert await books.ledger() == before
 
 
+async def test_a_month_that_began_unseen_before_a_downgrade_is_that_of_the_better_plan(
+    opened: Desk, clock: FakeClock
+) -> None:
+    life = begun(clock.now())
+    life.took(pro_monthly=1)
+    life.lies(day("2026-01-31"), day("2027-01-31"))
+    await opened.tell(life.became("active"), life.invoiced(paid=True))
+    clock.set(day("2026-03-05"))
+    await opened.tell(life.later(days=33).took(starter_monthly=1))
+    assert await amounts(opened) == [("plan", 250, 250), ("plan", 250, 250)]
+    assert await opened.balance() == 250
+
+
 async def test_what_lived_on_burns_before_what_arrived(at_desk: Opening, clock: FakeClock) -> None:
     async with at_desk(ROLLING) as books:
         life = begun(clock.now())

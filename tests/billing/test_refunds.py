@@ -8,15 +8,23 @@ from typing import Any
 
 import pytest
 
+from api.billing import payments
+from api.billing.payments import Payment
 from api.billing.worker import InboxWorker
 from api.catalog.customers import CustomerInput
+from api.domain.payments import Told
 from tests.support.billing import CATALOG, PACKS, Desk, desk
 from tests.support.clock import FakeClock
 from tests.support.paying import paying
 from tests.support.stripe_events import Buying, Json
 from tests.support.stripe_server import KEY, StripeServer
+from tests.support.waiting import eventually
 
 ORDERS = 200
+_WAITING = (
+    "select exists (select from pg_stat_activity where datname = current_database()"
+    " and wait_event_type = 'Lock')"
+)
 SEED = 20261121
 
 
@@ -271,6 +279,23 @@ async def test_a_purchase_and_its_refund_at_the_same_moment_do_not_overlook_each
     await asyncio.gather(*(worker.run_once(at) for worker in workers))
     await shop.work()
     assert await shop.states() == ["applied"] * 24
+    assert await shop.balance() == 0
+
+
+async def test_a_purchase_waits_for_whoever_writes_of_its_payment(shop: Desk) -> None:
+    bought = buying(shop)
+    completed, part, rest = bought.completed(), bought.refunded(100), bought.refunded(900, "b")
+    await shop.tell(*part)
+    await shop.deliver(completed)
+    at, payment = shop.clock.now(), Payment("stripe", bought.payment)
+    fact = shop.door.hint("refund.created", rest[0]).fact
+    assert fact is not None
+    async with shop.core.database.transaction() as writing:
+        await payments.hold(writing, payment, at)
+        working = asyncio.create_task(shop.worker.run_once(at))
+        await eventually(lambda: shop.core.database.fetchval(_WAITING))
+        await payments.note(writing, payment, [Told(fact, at, "evt_rest")], whole=False)
+    await working
     assert await shop.balance() == 0
 
 

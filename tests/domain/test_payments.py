@@ -54,6 +54,11 @@ STORIES: list[tuple[str, list[Told], Standing]] = [
         ],
         Standing(1000, 500),
     ),
+    (
+        "a failure that the charge had counted already is not counted again",
+        [charge(300), refund("a", 300, failed=True, seconds=5), charge(500, seconds=9)],
+        Standing(1000, 500),
+    ),
     ("it is disputed", [charge(0), dispute(stands=True)], Standing(1000, 0, disputed=True)),
     (
         "the dispute was won in the second in which it came",
