@@ -166,6 +166,10 @@ class Gate:
         Raises: InvalidInput below zero; as ``consume`` else. What a named consumption took is
         given back by ``Releases.release``.
         """
+        if feature in self._revisions.newest.catalog.costs:
+            raise InvalidInput(
+                f"{feature} costs credits: give back by consumptionId, which says who paid for what"
+            )
         return await self._count(Action.RELEASE, customer, feature, units, key, at)
 
     async def release_as(

@@ -17,6 +17,7 @@ import asyncio
 import hashlib
 import secrets
 from datetime import datetime
+from typing import NamedTuple
 
 from api.domain import keys
 from api.domain.catalog import FeatureKind
@@ -24,14 +25,19 @@ from api.domain.errors import IdempotencyConflict, InvalidInput
 from api.gates.answers import Numbers
 from api.gates.consume import Gate
 from api.gates.expectations import expect_key, expect_units
-from api.gates.outcome import Consumption, ConsumptionId
+from api.gates.outcome import PRODUCT, Consumption, ConsumptionId
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
+from api.infra.telemetry import correlation_id
+from api.ledger.entries import Why, lock
+from api.ledger.holds import HoldRecord, HoldState
+from api.ledger.returns import Kept, give_back
 from api.metering.drainer import Drainer
 from api.metering.hydration import Hydration
 from api.metering.journal import instant
 
 _sql = Queries.load("usage")
+_charges = Queries.load("charges")
 
 _OTHER_CONTENTS = "idempotencyKey was used for a release with other contents"
 
@@ -64,11 +70,14 @@ class Releases:
         consumption_id: str,
         key: str | None,
         at: int,
+        *,
+        actor: str = PRODUCT,
     ) -> Consumption:
         """Give back ``units`` of what ``consumption_id`` took of ``feature``.
 
         Never more than it took, all releases together; the same key gives back once, whenever it
-        is told again.
+        is told again. Units that credits paid for are given back first, and their credits with
+        them.
         Raises: InvalidInput, IdempotencyConflict, UnknownCustomer, Unavailable.
         Cost: a drain of the shard's journal and one transaction; an allocation's waits for the
         counters as well, one at a time in a process.
@@ -96,40 +105,70 @@ class Releases:
             own = ConsumptionId(round(before.timestamp() * 1000), 0, name).encode()
             return Consumption(own, customer, feature, units, windows, replayed=True)
         await self._drainer.pass_barrier(keys.shard_of(customer))
+        asked = _Asked(customer_id, feature_id, consumption, operation_id, units, actor)
         async with self._database.transaction() as conn:
-            replayed = await self._record(
-                conn, customer_id, feature_id, consumption, operation_id, units, instant(at)
-            )
-            if not replayed:
-                await _give_back(conn, customer_id, feature_id, consumption, operation_id, units)
+            replayed = await _record(conn, asked, instant(at))
         await self._hydration.forget(customer)
         windows = (await self._gate.figures(customer, [feature], at))[feature] or ()
         own = ConsumptionId(consumption.at_ms, consumption.item, operation_id).encode()
         return Consumption(own, customer, feature, units, windows, replayed=replayed)
 
-    async def _record(
-        self,
-        conn: Connection,
-        customer_id: int,
-        feature_id: int,
-        consumption: ConsumptionId,
-        operation_id: str,
-        units: int,
-        at: datetime,
-    ) -> bool:
-        """Record the release unless it was before; tell whether it was."""
-        await conn.execute(_sql.lock_customer_usage, customer_id)
-        taken = await _taken(conn, customer_id, feature_id, consumption)
-        named = (customer_id, consumption.operation_id)
-        before = await conn.fetchrow(_sql.find_release, *named, operation_id)
-        if before is not None:
-            if (before["item"], before["units"]) != (consumption.item, units):
-                raise IdempotencyConflict(_OTHER_CONTENTS)
-            return True
-        released = await conn.fetchval(_sql.released_of, *named, consumption.item)
-        _expect_left(taken, released, units)
-        await conn.execute(_sql.record_release, *named, operation_id, consumption.item, units, at)
-        return False
+
+class _Asked(NamedTuple):
+    """One release of metered units."""
+
+    customer_id: int
+    feature_id: int
+    consumption: ConsumptionId
+    operation_id: str
+    units: int
+    actor: str
+
+
+class _Consumed(NamedTuple):
+    """One item of a consumption: its units, and those of them that credits paid for."""
+
+    units: int
+    charged: int
+
+
+async def _record(conn: Connection, asked: _Asked, at: datetime) -> bool:
+    """Record the release unless it was before; tell whether it was.
+
+    Usage, the register of releases and the ledger change together. The ledger's lock comes first,
+    as in every decision: so nobody waits crosswise.
+    """
+    customer_id, feature_id, consumption, operation_id, units, actor = asked
+    await lock(conn, [customer_id])
+    await conn.execute(_sql.lock_customer_usage, customer_id)
+    taken = await _taken(conn, customer_id, feature_id, consumption)
+    named = (customer_id, consumption.operation_id)
+    before = await conn.fetchrow(_sql.find_release, *named, operation_id)
+    if before is not None:
+        if (before["item"], before["units"]) != (consumption.item, units):
+            raise IdempotencyConflict(_OTHER_CONTENTS)
+        return True
+    released = await conn.fetchval(_sql.released_of, *named, consumption.item)
+    _expect_left(taken.units, released, units)
+    await conn.execute(_sql.record_release, *named, operation_id, consumption.item, units, at)
+    charged_before = min(taken.charged, released)
+    charged_after = min(taken.charged, released + units)
+    await conn.fetchval(
+        _sql.record_events,
+        [customer_id],
+        [_name(consumption, operation_id)],
+        [consumption.item],
+        [instant(consumption.at_ms)],
+        [feature_id],
+        [-units],
+        ["release"],
+        [charged_before - charged_after],
+    )
+    if charged_after > charged_before:
+        kept = Kept(taken.charged, taken.charged - charged_after)
+        why = Why(consumption.operation_id, "released", actor, operation_id, correlation_id())
+        await give_back(conn, customer_id, feature_id, kept, why, at)
+    return False
 
 
 async def _released_before(
@@ -160,7 +199,7 @@ async def _released_before(
             return counted_at
         if of_item == item:
             released += int(row["units"])
-    _expect_left(taken, released, units)
+    _expect_left(taken.units, released, units)
     return None
 
 
@@ -188,7 +227,7 @@ def _digest(text: str) -> str:
 
 async def _taken(
     conn: Connection, customer_id: int, feature_id: int, consumption: ConsumptionId
-) -> int:
+) -> _Consumed:
     at = instant(consumption.at_ms)
     rows = await conn.fetch(_sql.consumption_items, customer_id, consumption.operation_id, at)
     for row in rows:
@@ -196,26 +235,18 @@ async def _taken(
             # Else an allocation's name would let a customer's token correct what was used.
             if row["feature_id"] != feature_id:
                 raise InvalidInput("consumptionId names a consumption of another feature")
-            return int(row["units"])
+            if row["kind"] == "hold":
+                return await _captured(conn, customer_id, consumption.operation_id)
+            return _Consumed(row["units"], row["charged"])
     raise InvalidInput("consumptionId names no consumption of this customer")
 
 
-async def _give_back(
-    conn: Connection,
-    customer_id: int,
-    feature_id: int,
-    consumption: ConsumptionId,
-    operation_id: str,
-    units: int,
-) -> None:
-    await conn.fetchval(
-        _sql.record_events,
-        [customer_id],
-        [_name(consumption, operation_id)],
-        [consumption.item],
-        [instant(consumption.at_ms)],
-        [feature_id],
-        [-units],
-        ["release"],
-        [0],
-    )
+async def _captured(conn: Connection, customer_id: int, hold_id: str) -> _Consumed:
+    """Return what a hold took for good."""
+    row = await conn.fetchrow(_charges.find_hold, customer_id, hold_id)
+    if row is None:
+        raise InvalidInput("consumptionId names a hold that was never decided")
+    hold = HoldRecord.of(row)
+    if hold.state is HoldState.OPEN:
+        raise InvalidInput("consumptionId names an open hold: capture or void it")
+    return _Consumed(hold.captured, max(0, hold.captured - (hold.units - hold.charged)))

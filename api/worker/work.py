@@ -26,6 +26,7 @@ RECONNECT_SECONDS = 0.05
 WALK_SECONDS = 2.0
 WEBHOOK_SECONDS = 1.0
 TURNS_SECONDS = 5.0
+HOLDS_SECONDS = 1.0
 
 PARTITIONS_EVERY = timedelta(hours=6)
 RETENTION_EVERY = timedelta(hours=1)
@@ -63,6 +64,7 @@ class Worker:
             keep("publish", self._publish, idle_seconds=PUBLISH_SECONDS),
             keep("walk", self._walk, idle_seconds=WALK_SECONDS),
             keep("settle", self._settle, idle_seconds=RECONNECT_SECONDS),
+            keep("holds", self._end_holds, idle_seconds=HOLDS_SECONDS),
             keep("turns", turns, idle_seconds=TURNS_SECONDS),
         ]
         async with core.database.listen(CHANNEL, lambda _: told.set()):
@@ -107,6 +109,17 @@ class Worker:
         self._settled_under, self._settle_at = generation, now + SETTLE_SECONDS
         _BLIND.set(await self._core.database.fetchval(_usage.drain_lag))
         return settled
+
+    async def _end_holds(self) -> int:
+        """End holds past their time and pending units past their deadline, and tell the counters.
+
+        What a serving process is about to tell by itself may be told here as well; once or twice
+        comes to the same.
+        """
+        at = self._core.clock.now()
+        ended = await self._core.holding.expire(at)
+        voided = await self._core.deadlines.turn(at)
+        return ended + voided + await self._core.holding.tell_again()
 
     async def _partitions_ahead(self, at: datetime, position: int) -> int:
         ahead = [at + timedelta(days=days) for days in (0, 32, 64)]

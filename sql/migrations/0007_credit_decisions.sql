@@ -60,6 +60,7 @@ declare
     known record;
     any_done boolean := false;
     any_hold boolean := false;
+    recorded bigint;
 begin
     perform pg_advisory_xact_lock(1129465172, k.key)
     from (
@@ -253,6 +254,7 @@ begin
             from unnest(i_ops, i_places, i_features, i_units, i_charged)
                 as x (op, item, feature, units, charged)
             where verdicts[x.op] = 1
+            order by p_customers[x.op], p_attempts[x.op], x.item
             on conflict do nothing
             returning customer_id, feature_id, at, units, charged
         ),
@@ -266,14 +268,17 @@ begin
             order by 1, 2, 3
             on conflict (customer_id, feature_id, hour) do update
             set units = t.units + excluded.units, charged = t.charged + excluded.charged
+        ),
+        held as (
+            insert into balances as b (customer_id, feature_id, units, charged)
+            select s.customer_id, s.feature_id, sum(s.units), sum(s.charged)
+            from inserted as s
+            group by 1, 2
+            order by 1, 2
+            on conflict (customer_id, feature_id) do update
+            set units = b.units + excluded.units, charged = b.charged + excluded.charged
         )
-        insert into balances as b (customer_id, feature_id, units, charged)
-        select s.customer_id, s.feature_id, sum(s.units), sum(s.charged)
-        from inserted as s
-        group by 1, 2
-        order by 1, 2
-        on conflict (customer_id, feature_id) do update
-        set units = b.units + excluded.units, charged = b.charged + excluded.charged;
+        select count(*) into recorded from inserted;
 
         if any_hold then
             insert into holds (
@@ -344,7 +349,7 @@ declare
     h holds%rowtype;
     known record;
     take bigint; reached bigint; paid_units bigint; due bigint; ends boolean;
-    rest bigint; rest_charged bigint;
+    rest bigint; rest_charged bigint; recorded bigint;
 begin
     perform pg_advisory_xact_lock(1129465172, k.key)
     from (
@@ -474,11 +479,14 @@ begin
                     from inserted as s
                     on conflict (customer_id, feature_id, hour) do update
                     set units = t.units + excluded.units, charged = t.charged + excluded.charged
+                ),
+                given_back as (
+                    insert into balances as b (customer_id, feature_id, units, charged)
+                    select s.customer_id, s.feature_id, s.units, s.charged from inserted as s
+                    on conflict (customer_id, feature_id) do update
+                    set units = b.units + excluded.units, charged = b.charged + excluded.charged
                 )
-                insert into balances as b (customer_id, feature_id, units, charged)
-                select s.customer_id, s.feature_id, s.units, s.charged from inserted as s
-                on conflict (customer_id, feature_id) do update
-                set units = b.units + excluded.units, charged = b.charged + excluded.charged;
+                select count(*) into recorded from inserted;
             end if;
             h.captured := reached;
             h.spent := due;

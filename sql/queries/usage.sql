@@ -40,7 +40,8 @@ where p.shard = moved.shard and p.epoch = moved.epoch;
 -- name: record_events :one
 -- The one place where usage enters the record. What is there already (a journal read twice, one
 -- that came back older) is left out by the primary key, and totals and balances grow by exactly
--- what was inserted. Sorted, so that concurrent writers meet rows in one order.
+-- what was inserted. Sorted, so that concurrent writers meet rows in one order: those of one
+-- operation may come from its journal and its decision at once (credits_charge, migrations/0007).
 with inserted as (
     insert into usage_events (
         customer_id, operation_id, item, at, feature_id, units, kind, charged
@@ -49,7 +50,8 @@ with inserted as (
     from unnest(
         $1::bigint[], $2::text[], $3::smallint[], $4::timestamptz[], $5::integer[], $6::bigint[],
         $7::text[], $8::bigint[]
-    )
+    ) as given (customer_id, operation_id, item, at, feature_id, units, kind, charged)
+    order by customer_id, operation_id, item
     on conflict do nothing
     returning customer_id, feature_id, at, units, charged
 ),
@@ -249,7 +251,7 @@ order by asked.place;
 
 -- name: consumption_items :many
 -- The items of one consumption. Primary key; the instant prunes to one partition.
-select item, feature_id, units from usage_events
+select item, feature_id, units, charged, kind from usage_events
 where customer_id = $1 and operation_id = $2 and at = $3 and units > 0
 order by item;
 
