@@ -34,9 +34,9 @@ async def give_back(
     rows = await conn.fetch(_sql.paid_by, customer_id, why.operation_id, feature_id)
     paid: int = sum(row["spent"] for row in rows)
     stays: int = -(-paid * kept.kept // kept.charged) if kept.charged else 0
-    back = max(0, paid - stays - sum(row["returned"] for row in rows))
+    back: int = max(0, paid - stays - sum(row["returned"] for row in rows))
     movements = []
-    left = back
+    left: int = back
     for row in reversed(rows):
         part = min(left, row["spent"] - row["returned"])
         if part > 0:
