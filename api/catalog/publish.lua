@@ -44,8 +44,8 @@ if redis.call('HGET', KEYS[3], '_') ~= ARGV[1] then
   redis.call('DEL', KEYS[3])
 else
   for _, slot in ipairs(redis.call('HKEYS', KEYS[3])) do
-    -- What belongs to a hold goes with the hold.
-    if slot ~= '_' and slot ~= '?' and string.byte(slot) ~= 104 and not limited[slot] then
+    -- Slots begin with a digit; what belongs to a hold goes with the hold.
+    if string.byte(slot) <= 57 and not limited[slot] then
       redis.call('HDEL', KEYS[3], slot)
     end
   end

@@ -161,7 +161,7 @@ def _standing(
     slot = (feature, limit.window)
     known = counts.get(slot)
     window = present(limit, pins.get(slot), known, at)
-    if known is None or _turned(known.window, window):
+    if known is None or turned(known.window, window):
         return Count(window, 0)
     return replace(known, window=window)
 
@@ -177,7 +177,8 @@ def _covered(limits: Sequence[EntitledLimit], stand: Mapping[WindowKind, Count],
     return min([units, *rooms]) if included else 0
 
 
-def _turned(known: Window, window: Window) -> bool:
+def turned(known: Window, window: Window) -> bool:
+    """Tell whether what was counted in ``known`` is over in ``window``, the one that stands now."""
     return known.ends_at is not None and known.ends_at <= window.starts_at
 
 
@@ -190,7 +191,7 @@ def _reach(action: Action, now: Count, units: int) -> int:
 def _in(counts: Mapping[Slot, Count], feature: str, figure: Figure) -> Figure:
     """Show ``figure`` as it stands in ``counts``; a repeated feature shows the same twice."""
     known = counts.get((feature, figure.limit.window))
-    if known is None or _turned(known.window, figure.window):
+    if known is None or turned(known.window, figure.window):
         return replace(figure, used=0, held=0)
     return replace(figure, used=known.used - known.held, held=known.held)
 

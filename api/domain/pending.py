@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from api.domain.admission import Count, Judgement, Slot
+from api.domain.admission import Count, Judgement, Slot, turned
 from api.domain.windows import Window
 
 
@@ -88,7 +88,7 @@ def told(
 
 def _take(counts: dict[Slot, Count], slot: Slot, window: Window, used: int, held: int) -> None:
     known = counts.get(slot)
-    if known is not None and known.window.ends_at == window.ends_at:
+    if known is not None and not turned(window, known.window):
         counts[slot] = replace(
             known, used=max(0, known.used - used), held=max(0, known.held - held)
         )

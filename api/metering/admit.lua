@@ -23,7 +23,7 @@
 --   {2, holding, refresh, charged, rows...}   denied; a row is 0 (not granted) or figures; those
 --                                        of an allocation also where it is not granted
 --   {12, entry id, refresh, counted at ms, charged, attempt, customer id, version, valid until,
---     figures...}                        p of which credits must pay a part, or h: counted, and to
+--     filling, figures...}               p of which credits must pay a part, or h: counted, and to
 --                                        be decided by the record; entry id '' where no limit
 --                                        counts anything, and nothing was written
 --   {3, reply that was given}            the same operation again; of p and h the first attempt's
@@ -38,7 +38,8 @@
 -- A slot holds end, units (used and held) and, where any are, the held ones; the slot of an overage
 -- limit has a name of its own, ending in o, as it counts other units. A hold's field, h and its
 -- attempt, holds what resolve.lua needs to end it: version, units, those covered, units held, those
--- covered, then per slot its name, its window's end and 1 where it counts covered units.
+-- covered, then per slot its name, its window's end and 1 where it counts covered units. The field g
+-- names the filling: counters filled anew may have an attempt or not, so undo.lua asks which it was.
 -- Cost: O(items x limits), two hash reads and at most one hash write, one XADD, one SET.
 -- Bounds: at most 100 items; a snapshot's lists are at most 12 boundaries long.
 local pack, unpack_ = cmsgpack.pack, cmsgpack.unpack
@@ -101,8 +102,12 @@ for i = 2, n do
   end
 end
 local ends, counts, helds, touched, touched_held = {}, {}, {}, {}, {}
+local filling = ''
 -- A named call needs them also without any limit: with them come the answers of the record.
 if m > 1 or fingerprint ~= '' then
+  if attempt ~= '' then
+    slots[m + 1] = 'g'
+  end
   local stored = redis.call('HMGET', KEYS[3], unpack(slots))
   if stored[1] ~= ARGV[1] then
     return pack({6})
@@ -113,6 +118,9 @@ if m > 1 or fingerprint ~= '' then
     end
     local slot = slots[i]
     ends[slot], counts[slot], helds[slot] = unpack_(stored[i])
+  end
+  if attempt ~= '' then
+    filling = ARGV[1] .. ':' .. (stored[m + 1] or '')
   end
 end
 
@@ -276,7 +284,7 @@ end
 local pending = action == 'h' or (action == 'p' and owing)
 if pending and #writes == 0 then
   return pack({12, '', refresh, now, charged, attempt, customer_id, version, valid_until,
-    unpack(rows)})
+    filling, unpack(rows)})
 end
 if redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[4]) then
   return pack({8})
@@ -321,7 +329,7 @@ local id = redis.call('XADD', KEYS[4], '*', 'd', pack(entry))
 local reply
 if pending then
   reply = pack({12, id, refresh, counted_at, charged, attempt, customer_id, version, valid_until,
-    unpack(rows)})
+    filling, unpack(rows)})
 else
   reply = pack({1, id, refresh, counted_at, 0, unpack(rows)})
 end

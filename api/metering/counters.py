@@ -78,7 +78,8 @@ class Reply(NamedTuple):
 
     ``charged`` are the units per item that credits pay for. Of ``PENDING``: the ``attempt`` that
     was counted, ``adopted`` where an earlier call under the same key made it; for whom, by which
-    version of its rights, and until when (0: always) that holds. No ``entry``: nothing was written.
+    version of its rights, and until when (0: always) that holds; ``filling`` names the counters
+    that counted it. No ``entry``: nothing was written.
     """
 
     verdict: Verdict
@@ -95,6 +96,7 @@ class Reply(NamedTuple):
     customer_id: int = 0
     version: int = 0
     valid_until_s: int = 0
+    filling: str = ""
 
 
 class Counters:
@@ -171,13 +173,14 @@ def _pending(reply: Sequence[Any]) -> Reply:
         Verdict.PENDING,
         reply[1],
         reply[2] == 1,
-        reply[9:],
+        reply[10:],
         at_ms=int(reply[3]),
         charged=reply[4],
         attempt=reply[5],
         customer_id=int(reply[6]),
         version=int(reply[7]),
         valid_until_s=int(reply[8]),
+        filling=reply[9],
     )
 
 
@@ -205,6 +208,7 @@ def pending_answer(reply: Reply) -> bytes:
             reply.customer_id,
             reply.version,
             reply.valid_until_s,
+            reply.filling,
             *reply.rows,
         ]
     )

@@ -97,11 +97,10 @@ class DriftCheck:
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         if fields.pop(b"_", b"") != str(self._door.epoch(shard)).encode():
             return {}
-        fields.pop(b"?", None)
         found: dict[str, Counter] = {}
         for field, value in fields.items():
-            if field.startswith(b"h"):
-                continue  # a hold: its units are in the counters
+            if not field[:1].isdigit():
+                continue  # a hold, whose units are in the counters, or the filling's name
             # Values side by side; read as the array that they would be.
             end_s, used, *_ = side_by_side(value)
             found[field.decode()] = Counter(int(end_s), int(used))

@@ -94,10 +94,12 @@ class Hydration:
     async def forget(self, customer: str) -> None:
         """Make the counters of ``customer`` unknown after the record was corrected."""
         shard = keys.shard_of(customer)
-        reply = unpack(await self._door.call(FORGET, shard, (keys.counters(shard, customer),), ()))
-        if reply[0] == OTHER_EPOCH:
-            # Under another epoch they are unknown already.
+        names = (keys.counters(shard, customer),)
+        if unpack(await self._door.call(FORGET, shard, names, ()))[0] == OTHER_EPOCH:
+            # Under a new epoch they are unknown already; under one that somebody else opened they
+            # may be known again, as the record was before.
             await self._door.renew_epoch(shard)
+            await self._door.call(FORGET, shard, names, ())
 
     async def complete(self, customer: str) -> None:
         """Wait until the record holds all that was counted for ``customer`` so far.

@@ -39,10 +39,10 @@ for i = 1, #slots, 4 do
     and cmsgpack.pack(slots[i + 1], slots[i + 2], held)
     or cmsgpack.pack(slots[i + 1], slots[i + 2]))
 end
--- As the record has them: one that was resolved meanwhile took the nonce away.
+-- One that was resolved meanwhile took the nonce away; one that was placed meanwhile stands.
 for _, hold in ipairs(cmsgpack.unpack(ARGV[6])) do
-  redis.call('HSET', KEYS[2], 'h' .. hold[1], cmsgpack.pack(unpack(hold, 2)))
+  redis.call('HSETNX', KEYS[2], 'h' .. hold[1], cmsgpack.pack(unpack(hold, 2)))
 end
-redis.call('HSET', KEYS[2], '_', ARGV[1])
+redis.call('HSET', KEYS[2], '_', ARGV[1], 'g', string.sub(ARGV[2], 1, 8))
 redis.call('HDEL', KEYS[2], '?')
 return cmsgpack.pack({1})

@@ -1,13 +1,15 @@
 -- Tell the counters how a hold stands in the record by now.
 --
--- Absolute figures as of a version: told twice, late or out of order it comes to the same. Windows
--- that have turned keep nothing of it. See admit.lua for the hold's field.
+-- Equals the pure model `told` in api/domain/pending.py: absolute figures as of a version, so told
+-- twice, late or out of order it comes to the same. Windows that have turned keep nothing of it. What
+-- cannot be told exactly is forgotten, and read from the record. See admit.lua for the hold's field.
 --
 -- KEYS  1 epoch marker   2 counters
 -- ARGV  1 epoch   2 hold   3 version   4 units that count   5 covered ones of them
 --       6 units held   7 covered ones of them
--- Reply, MessagePack: {1} told, or nothing is known of the customer   {0} the hold is not known
---   {7, marker or ''} another epoch: the record says all
+-- Reply, MessagePack: {1} told, or nothing is known of the customer   {0} the counters were
+--   forgotten: they did not know the hold, or a window that may have become another
+--   {7, marker or ''} another epoch
 -- Cost: O(slots of the hold).
 local marker = redis.call('GET', KEYS[1])
 if marker ~= ARGV[1] then
@@ -23,6 +25,7 @@ if stored[1] ~= ARGV[1] then
   return cmsgpack.pack({1})
 end
 if not stored[3] then
+  redis.call('DEL', KEYS[2])
   return cmsgpack.pack({0})
 end
 local old = {cmsgpack.unpack(stored[3])}
@@ -41,6 +44,10 @@ for i = 6, #old, 3 do
       held = math.max(0, (held or 0) + new[4 + covered] - old[4 + covered])
       redis.call('HSET', KEYS[2], old[i],
         held > 0 and cmsgpack.pack(stop, count, held) or cmsgpack.pack(stop, count))
+    elseif not string.find(old[i], ':[01]o?$') then
+      -- Turned, or only longer by a change of zone; minutes and hours never change.
+      redis.call('DEL', KEYS[2])
+      return cmsgpack.pack({0})
     end
   end
 end

@@ -30,9 +30,11 @@ class Undo:
         *,
         held: bool,
     ) -> None:
-        """Take back what ``reply`` counted of ``items``, (feature id, units); once per attempt.
+        """Take back what ``reply`` counted of ``items``, (feature id, units).
 
-        ``held``: it was a hold. Under another epoch nothing is left to be taken back.
+        ``held``: it was a hold. Of a named operation only while its answer is still this attempt's,
+        so several callers that adopted it may ask; else once. Where the counters may not have it
+        any more they are filled anew; of another epoch's nothing is taken back.
         Raises: NotSent, OutcomeUnknown; then the attempt's deadline takes it back.
         """
         shard = keys.shard_of(customer)
@@ -53,6 +55,8 @@ class Undo:
             pack(list(reply.charged)),
             pack([figure for item in items for figure in item]),
             pack(slots),
+            reply.filling,
+            int(operation_id != reply.attempt),
         )
         await self._door.call(UNDO, shard, names, told)
 

@@ -121,7 +121,7 @@ async def core(
             charging=charging,
             charges=charges,
             holds=Holds(database),
-            resolving=Resolving(door, hydration),
+            resolving=Resolving(door),
             names=holders,
         )
         drift = DriftCheck(database, door, drainer, hydration)
