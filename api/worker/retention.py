@@ -44,6 +44,10 @@ class Retention:
                 _sql.old_webhook_events,
                 (at - timedelta(days=keep.keep_webhook_events_days),),
             ),
+            "payments for no pack": (
+                _sql.old_payments,
+                (at - timedelta(days=keep.keep_webhook_events_days),),
+            ),
             "signature failures": (
                 _sql.old_signature_failures,
                 (at - timedelta(days=keep.keep_signature_failures_days),),

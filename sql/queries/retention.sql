@@ -51,3 +51,21 @@ delete from webhook_events where ctid = any (array(
 delete from webhook_signature_failures where ctid = any (array(
     select ctid from webhook_signature_failures where minute < $1 limit $2
 )) returning 1;
+
+-- name: old_payments :many
+-- Payments for what is no pack, and what was said of them; those for packs are kept beside the
+-- ledger. One scan a day.
+with old as (
+    delete from provider_payments where ctid = any (array(
+        select p.ctid from provider_payments as p
+        where p.updated_at < $1 and not exists (
+            select from pack_purchases as b
+            where b.provider = p.provider and b.payment_id = p.payment_id
+        )
+        limit $2
+    )) returning provider, payment_id
+), facts as (
+    delete from provider_payment_facts as f using old
+    where f.provider = old.provider and f.payment_id = old.payment_id
+)
+select 1 from old;

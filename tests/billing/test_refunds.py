@@ -13,6 +13,9 @@ from api.billing.payments import Payment
 from api.billing.worker import InboxWorker
 from api.catalog.customers import CustomerInput
 from api.domain.payments import Told
+from api.infra.settings import Settings
+from api.metering.partitions import Partitions
+from api.worker.retention import Retention
 from tests.support.billing import CATALOG, PACKS, Desk, desk
 from tests.support.clock import FakeClock
 from tests.support.paying import paying
@@ -53,6 +56,10 @@ async def reader(
 
 def buying(at_desk: Desk, tag: str = "one", **said: Any) -> Buying:
     return Buying(tag, at_desk.clock.now(), **said)
+
+
+def _rows(forgotten: dict[str, int]) -> dict[str, int]:
+    return {kind: rows for kind, rows in forgotten.items() if rows}
 
 
 async def available(at_desk: Desk, bought: Buying) -> int:
@@ -189,6 +196,23 @@ async def test_refunds_of_what_is_no_pack_change_nothing(shop: Desk) -> None:
     await shop.tell(*told, *loose)
     assert await shop.states() == ["applied", "applied", "ignored", "ignored"]
     assert await shop.grants() == []
+
+
+async def test_what_was_said_of_other_payments_is_forgotten_in_time(
+    shop: Desk, clock: FakeClock
+) -> None:
+    other, bought = buying(shop, "other"), buying(shop)
+    await shop.tell(*other.refunded(500), bought.completed(), *bought.refunded(300))
+    database = shop.core.database
+    retention = Retention(database, Partitions(database), Settings())
+    clock.advance(days=89)
+    assert "payments for no pack" not in _rows(await retention.forget(clock.now()))
+    clock.advance(days=2)
+    assert _rows(await retention.forget(clock.now()))["payments for no pack"] == 1
+    kept = await database.fetch("select distinct payment_id from provider_payment_facts")
+    assert [row["payment_id"] for row in kept] == [bought.payment]
+    await shop.tell(bought.refund_failed())
+    assert await shop.balance() == 100
 
 
 async def test_replaying_and_telling_again_change_nothing(shop: Desk) -> None:

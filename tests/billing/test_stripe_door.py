@@ -1,12 +1,15 @@
 """The door to Stripe: whose deliveries are believed, and what reading an object may come to."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import stripe as package
 
+from api.billing import stripe_hints
 from api.billing.problems import NotAtProvider, SignatureRefused, Unreadable
 from api.billing.stripe_door import StripeDoor
 from api.domain.entitlements import SubscriptionStatus
@@ -264,3 +267,13 @@ async def test_without_a_key_nothing_is_read(door: StripeDoor) -> None:
     assert not door.reads
     with pytest.raises(RuntimeError):
         await door.subscription("sub_1")
+
+
+def test_the_page_names_every_event_that_something_follows_from() -> None:
+    page = Path("docs/webhooks.md").read_text("utf-8")
+    named: set[str] = set()
+    for line in page.splitlines():
+        cell = re.findall(r"`([a-z_.]+)`", line.split("|")[1]) if line.startswith("| `") else []
+        stem = cell[0].rsplit(".", 1)[0] if cell else ""
+        named |= {stem + name if name.startswith(".") else name for name in cell}
+    assert named >= stripe_hints.HANDLED
