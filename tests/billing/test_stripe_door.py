@@ -274,6 +274,9 @@ def test_the_page_names_every_event_that_something_follows_from() -> None:
     named: set[str] = set()
     for line in page.splitlines():
         cell = re.findall(r"`([a-z_.]+)`", line.split("|")[1]) if line.startswith("| `") else []
-        stem = cell[0].rsplit(".", 1)[0] if cell else ""
-        named |= {stem + name if name.startswith(".") else name for name in cell}
+        stem = ""
+        for name in cell:  # `.updated` goes on from the name before it
+            whole = stem + name if name.startswith(".") else name
+            stem = whole.rsplit(".", 1)[0]
+            named.add(whole)
     assert named >= stripe_hints.HANDLED
