@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from api.domain.admission import COUNTED_KINDS, Action
 from api.domain.catalog import (
-    Catalog,
     Durability,
     Feature,
     FeatureKind,
@@ -25,35 +24,21 @@ from api.domain.errors import (
     IdempotencyConflict,
     InvalidInput,
     Unavailable,
-    UnknownFeature,
 )
-from api.gates import shadow
+from api.gates.answered import consumed, paid, standing
 from api.gates.charging import Charging
 from api.gates.denials import explain
 from api.gates.expectations import MOST_ITEMS, expect_key, expect_units, not_counted
+from api.gates.features import Features, Revisions
 from api.gates.judge import CountersLost, Judge
 from api.gates.lacking import Lacking
 from api.gates.outage import Outage
-from api.gates.outcome import PRODUCT, ConsumeRequest, Consumption, ConsumptionId, Denied
-from api.gates.taken import Asked, Call, Taken, check_of
+from api.gates.outcome import PRODUCT, ConsumeRequest, Consumption, Denied
+from api.gates.taken import Asked, Call, check_of
 from api.metering.counters import NOT_GRANTED, Operation, Reply, Verdict, figures
 
 REPLAY_HERE_MS = 600_000
 """Longest time for which the counter store keeps an answer that the record can be asked for."""
-
-
-class Selling(Protocol):
-    """What the gate must know of what is sold: the newest revision, in memory."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """The newest catalog."""
-        ...
-
-    @property
-    def feature_ids(self) -> Mapping[str, int]:
-        """The stable number of each feature."""
-        ...
 
 
 class Answers(Protocol):
@@ -61,19 +46,6 @@ class Answers(Protocol):
 
     async def find(self, customer: str, operation_id: str, at_ms: int) -> Reply | None:
         """Return the recorded answer, its fingerprint in ``entry``; None if there is none."""
-        ...
-
-
-class Revisions(Protocol):
-    """Where the newest revision is found."""
-
-    @property
-    def newest(self) -> Selling:
-        """The newest revision known to this process."""
-        ...
-
-    async def refresh(self) -> object:
-        """Read the newest revision from the record."""
         ...
 
 
@@ -91,7 +63,7 @@ class Gate:
     ) -> None:
         self._charging = charging
         self._lacking = lacking
-        self._revisions = revisions
+        self._features = Features(revisions)
         self._judge = judge
         self._outage = outage
         self._answers = answers
@@ -143,10 +115,10 @@ class Gate:
 
         Raises: UnknownCustomer, UnknownFeature, InvalidInput, Unavailable.
         """
-        known = await self._feature(feature)
+        known = await self._features.get(feature)
         expect_units(units)
-        cost = self._revisions.newest.catalog.costs.get(feature)
-        call = Call(customer, (Asked(known, self.feature_id(feature), units, cost),), None, at)
+        cost = self._features.catalog.costs.get(feature)
+        call = Call(customer, (Asked(known, self._features.id_of(feature), units, cost),), None, at)
         operation = check_of(call)
         try:
             reply = await self._judge.ask(operation, at, journaled=False)
@@ -166,7 +138,7 @@ class Gate:
         Raises: InvalidInput below zero; as ``consume`` else. What a named consumption took is
         given back by ``Releases.release``.
         """
-        if feature in self._revisions.newest.catalog.costs:
+        if feature in self._features.catalog.costs:
             raise InvalidInput(
                 f"{feature} costs credits: give back by consumptionId, which says who paid for what"
             )
@@ -182,7 +154,7 @@ class Gate:
         self, customer: str, feature: str, units: int, key: str | None, at: int
     ) -> Consumption:
         """State how many units of an allocation are in use, 0 or more, also above its limit."""
-        if (await self._feature(feature)).kind is not FeatureKind.ALLOCATION:
+        if (await self._features.get(feature)).kind is not FeatureKind.ALLOCATION:
             raise InvalidInput(f"{feature} is not an allocation; only those can be stated")
         return await self._count(Action.STATE, customer, feature, units, key, at)
 
@@ -198,12 +170,12 @@ class Gate:
         found: dict[str, tuple[WindowFigure, ...] | None] = {}
         for batch in _batches(features):
             for feature in batch:
-                await self._feature(feature)
-            items = [(self.feature_id(feature), 0) for feature in batch]
+                await self._features.get(feature)
+            items = [(self._features.id_of(feature), 0) for feature in batch]
             operation = Operation(Action.CHECK, customer, "", items)
             reply = await self._judge.ask(operation, at, journaled=False)
             for feature, row in zip(batch, reply.rows, strict=True):
-                found[feature] = None if row == NOT_GRANTED else _standing(figures(row))
+                found[feature] = None if row == NOT_GRANTED else standing(figures(row))
         return found
 
     async def catch_up(self) -> None:
@@ -212,7 +184,15 @@ class Gate:
 
     async def feature(self, key: str) -> Feature:
         """Return the feature of that key in the newest catalog. Raises: UnknownFeature."""
-        return await self._feature(key)
+        return await self._features.get(key)
+
+    def feature_id(self, feature: str) -> int:
+        """Return the number that stands for a feature of the newest catalog."""
+        return self._features.id_of(feature)
+
+    def feature_key(self, feature_id: int) -> str:
+        """Return the feature that a number stands for. Raises: UnknownFeature."""
+        return self._features.key_of(feature_id)
 
     async def _each(self, item: ConsumeRequest, at: int) -> Consumption | Denied | HeadroomError:
         try:
@@ -231,12 +211,12 @@ class Gate:
         actor: str,
     ) -> tuple[Consumption, ...] | Denied:
         """Consume by the counters alone, or together with credits where any feature costs some."""
-        costs = self._revisions.newest.catalog.costs
+        costs = self._features.catalog.costs
         if not costs or not any(feature in costs for feature, _ in items):
             return await self._decide(Action.CONSUME, customer, items, key, at)
         call = await self.call(customer, items, key, at, actor)
         taken = await self._charging.take(call)
-        return taken if isinstance(taken, Denied) else _paid(call, taken)
+        return taken if isinstance(taken, Denied) else paid(call, taken)
 
     async def call(
         self,
@@ -249,12 +229,12 @@ class Gate:
         """Return what is asked, with its prices. Raises: UnknownFeature, InvalidInput."""
         asked = []
         for name, units in items:
-            feature = await self._feature(name)
+            feature = await self._features.get(name)
             expect_units(units)
             if feature.kind not in COUNTED_KINDS:
                 raise not_counted(feature)
-            cost = self._revisions.newest.catalog.costs.get(name)
-            asked.append(Asked(feature, self.feature_id(name), units, cost))
+            cost = self._features.catalog.costs.get(name)
+            asked.append(Asked(feature, self._features.id_of(name), units, cost))
         if key is not None:
             expect_key(key)
         return Call(customer, tuple(asked), key, at, actor)
@@ -287,7 +267,7 @@ class Gate:
     ) -> tuple[Consumption, ...] | Denied:
         asked = []
         for name, units in items:
-            feature = await self._feature(name)
+            feature = await self._features.get(name)
             expect_units(units, least=0 if action is Action.STATE else 1)
             if feature.kind not in COUNTED_KINDS:
                 raise not_counted(feature)
@@ -311,7 +291,7 @@ class Gate:
             raise _conflict(key or "")
         if reply.verdict is Verdict.DENIED:
             return Denied(self._denied(customer, asked, reply, at))
-        return self._consumed(
+        return consumed(
             customer, asked, reply, operation, replayed=reply.verdict is Verdict.REPLAYED
         )
 
@@ -324,12 +304,12 @@ class Gate:
             return None
         if known.entry != operation.fingerprint:
             raise _conflict(operation.operation_id)
-        return self._consumed(customer, asked, known, operation, replayed=True)
+        return consumed(customer, asked, known, operation, replayed=True)
 
     def _operation(
         self, action: Action, customer: str, asked: Sequence[tuple[Feature, int]], key: str | None
     ) -> Operation:
-        ids = [(self.feature_id(feature.key), units) for feature, units in asked]
+        ids = [(self._features.id_of(feature.key), units) for feature, units in asked]
         if key is None:
             return Operation(action, customer, f"~{self._prefix}{next(self._numbers):x}", ids)
         record_ms = min(feature.replay_seconds for feature, _ in asked) * 1000
@@ -338,76 +318,10 @@ class Gate:
         contents = action.value[0] + ";".join(f"{i}:{units}" for i, units in ids)
         return Operation(action, customer, key, ids, contents, here_ms, record_ms)
 
-    def _consumed(
-        self,
-        customer: str,
-        asked: Sequence[tuple[Feature, int]],
-        reply: Reply,
-        operation: Operation,
-        *,
-        replayed: bool,
-    ) -> tuple[Consumption, ...]:
-        consumed = tuple(
-            Consumption(
-                ConsumptionId(reply.at_ms, place, operation.operation_id).encode(),
-                customer,
-                feature.key,
-                units,
-                figures(row),
-                replayed,
-            )
-            for place, ((feature, units), row) in enumerate(zip(asked, reply.rows, strict=True))
-        )
-        if operation.action is Action.CONSUME and not replayed:
-            shadow.tell(consumed)
-        return consumed
-
     def _denied(
         self, customer: str, asked: Sequence[tuple[Feature, int]], reply: Reply, at: int
     ) -> tuple[Decision, ...]:
-        return explain(self._revisions.newest.catalog, customer, asked, reply, at_s=at // 1000)
-
-    async def _feature(self, key: str) -> Feature:
-        feature = self._revisions.newest.catalog.features.get(key)
-        if feature is None:
-            await self._revisions.refresh()
-            feature = self._revisions.newest.catalog.features.get(key)
-        if feature is None:
-            raise UnknownFeature(f"the catalog has no feature {key!r}")
-        return feature
-
-    def feature_key(self, feature_id: int) -> str:
-        """Return the feature that a number stands for. Raises: UnknownFeature."""
-        for key, number in self._revisions.newest.feature_ids.items():
-            if number == feature_id:
-                return key
-        raise UnknownFeature("the catalog has this feature no more")
-
-    def feature_id(self, feature: str) -> int:
-        """Return the number that stands for a feature of the newest catalog."""
-        return self._revisions.newest.feature_ids[feature]
-
-
-def _paid(call: Call, taken: Taken) -> tuple[Consumption, ...]:
-    return tuple(
-        Consumption(
-            ConsumptionId(taken.at_ms, place, taken.operation_id).encode(),
-            call.customer,
-            item.feature.key,
-            item.units,
-            figures(row),
-            taken.replayed,
-            funding=funding,
-            balance=taken.balance,
-        )
-        for place, (item, row, funding) in enumerate(
-            zip(call.items, taken.rows, taken.fundings, strict=True)
-        )
-    )
-
-
-def _standing(windows: tuple[WindowFigure, ...]) -> tuple[WindowFigure, ...] | None:
-    return windows if any(w.granted or w.used for w in windows) or not windows else None
+        return explain(self._features.catalog, customer, asked, reply, at_s=at // 1000)
 
 
 def _journaled(feature: Feature) -> bool:

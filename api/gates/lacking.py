@@ -6,35 +6,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from api.domain.catalog import Catalog
 from api.domain.decision import Decision, allow
 from api.domain.funding import Short, deny_credits, most_with_credits
 from api.domain.snapshot import Snapshot
 from api.gates.denials import explain, precedence
+from api.gates.features import Revisions
 from api.gates.outcome import Denied
 from api.gates.taken import Call, credits_of
 from api.infra.postgres import Database
 from api.ledger.balances import Purse, purse
 from api.metering.counters import Reply, Verdict, figures
 from api.metering.journal import instant
-
-
-class Selling(Protocol):
-    """What must be known of what is sold."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """The newest catalog."""
-        ...
-
-
-class Catalogs(Protocol):
-    """Where the newest revision is found."""
-
-    @property
-    def newest(self) -> Selling:
-        """The newest revision known to this process."""
-        ...
 
 
 class Holders(Protocol):
@@ -56,9 +38,9 @@ class Holders(Protocol):
 class Lacking:
     """Reads what a customer could spend, and explains. Every method may raise ``Unavailable``."""
 
-    def __init__(self, database: Database, catalogs: Catalogs, holders: Holders) -> None:
+    def __init__(self, database: Database, revisions: Revisions, holders: Holders) -> None:
         self._database = database
-        self._catalogs = catalogs
+        self._revisions = revisions
         self._holders = holders
 
     async def check(self, call: Call, reply: Reply) -> Decision:
@@ -88,7 +70,7 @@ class Lacking:
     async def denied(self, call: Call, reply: Reply, at: datetime) -> Denied:
         """Explain a refusal of the counters; credits that lack are told before a full window."""
         asked = [(item.feature, item.units) for item in call.items]
-        catalog = self._catalogs.newest.catalog
+        catalog = self._revisions.newest.catalog
         decisions = explain(catalog, call.customer, asked, reply, at_s=call.at_ms // 1000)
         lack = await self.lack(call, reply, at) if decisions[0].window is not None else None
         if lack is not None:
@@ -122,7 +104,7 @@ class Lacking:
         same = [n for n, other in enumerate(call.items) if other.feature_id == item.feature_id]
         snapshot = await self._holders.snapshot(call.customer, at)
         return deny_credits(
-            self._catalogs.newest.catalog,
+            self._revisions.newest.catalog,
             snapshot.holding,
             call.customer,
             item.feature,

@@ -1,0 +1,69 @@
+"""Features of the newest catalog: by their keys, and by the numbers that stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from api.domain.catalog import Catalog, Feature
+from api.domain.errors import UnknownFeature
+
+
+class Selling(Protocol):
+    """What the gate must know of what is sold: the newest revision, in memory."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The newest catalog."""
+        ...
+
+    @property
+    def feature_ids(self) -> Mapping[str, int]:
+        """The stable number of each feature."""
+        ...
+
+
+class Revisions(Protocol):
+    """Where the newest revision is found."""
+
+    @property
+    def newest(self) -> Selling:
+        """The newest revision known to this process."""
+        ...
+
+    async def refresh(self) -> object:
+        """Read the newest revision from the record."""
+        ...
+
+
+class Features:
+    """What the gate must know of features; a key not known yet is looked for in the record."""
+
+    def __init__(self, revisions: Revisions) -> None:
+        self._revisions = revisions
+
+    @property
+    def catalog(self) -> Catalog:
+        """The newest catalog known to this process."""
+        return self._revisions.newest.catalog
+
+    async def get(self, key: str) -> Feature:
+        """Return the feature of that key. Raises: UnknownFeature, Unavailable."""
+        feature = self.catalog.features.get(key)
+        if feature is None:
+            await self._revisions.refresh()
+            feature = self.catalog.features.get(key)
+        if feature is None:
+            raise UnknownFeature(f"the catalog has no feature {key!r}")
+        return feature
+
+    def id_of(self, key: str) -> int:
+        """Return the number that stands for a feature of the newest catalog."""
+        return self._revisions.newest.feature_ids[key]
+
+    def key_of(self, feature_id: int) -> str:
+        """Return the feature that a number stands for. Raises: UnknownFeature."""
+        for key, number in self._revisions.newest.feature_ids.items():
+            if number == feature_id:
+                return key
+        raise UnknownFeature("the catalog has this feature no more")
