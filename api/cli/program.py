@@ -12,6 +12,9 @@ import typer
 
 from api.cli import (
     catalog,
+    credit_acts,
+    credit_repair,
+    credits,  # noqa: A004 - the group's own name
     customers,
     demo,
     entitlements,
@@ -36,6 +39,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 server.add_to(app)
+credit_acts.add_to(credits.app)
+credit_repair.add_to(credits.app)
 app.command()(demo.demo)
 for name, group in {
     "migrate": migrate.app,
@@ -44,6 +49,7 @@ for name, group in {
     "customers": customers.app,
     "entitlements": entitlements.app,
     "overrides": overrides.app,
+    "credits": credits.app,
     "usage": usage.app,
     "webhooks": webhooks.app,
 }.items():

@@ -72,7 +72,10 @@ class Bookkeeping:
                     raise _conflict(because)
             else:
                 taken = tuple(await adjusting.take(conn, found.id, -credits, why, because.at))
-                detail = {"credits": credits, "grants": {one.grant: one.credits for one in taken}}
+                detail = {
+                    "credits": credits,
+                    "grants": {str(one.grant): one.credits for one in taken},
+                }
                 await _record(conn, "credits.adjust", found, why, because, detail)
             return await _booked(conn, found, why, because, _less(taken), replayed=bool(written))
 

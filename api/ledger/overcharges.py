@@ -193,9 +193,8 @@ def _returns(
         ended = _ended(one, at)
         for grant_id, credits in one.backwards():  # noqa: A001 - the field's own word
             if grant_id not in ended:
-                yield Movement(
-                    customer_id, Kind.RETURN, grant_id, credits, at, named, feature_id, one.units
-                )
+                # Without units: none of them is given back.
+                yield Movement(customer_id, Kind.RETURN, grant_id, credits, at, named, feature_id)
 
 
 def _instead(

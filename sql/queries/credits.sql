@@ -226,8 +226,8 @@ limit $5;
 -- Operations of a customer that paid for a feature in [$3, $4), whole, some at a time from one name
 -- on: what each grant paid, in burn order, and what of that came back, to the grant itself or, as
 -- it had expired, as a grant of its own. "units" are those that the payment was for: the hold's own
--- figure where it is one, as a part that cost nothing has no entry. Primary key, and
--- credit_entries_by_operation.
+-- figure where it is one, as a part that cost nothing has no entry; less those that were released,
+-- which the entry of that return says. Primary key, and credit_entries_by_operation.
 with operations as (
     select distinct operation_id from credit_entries
     where customer_id = $1 and feature_id = $2 and credit = 'spent' and at >= $3 and at < $4
@@ -263,15 +263,32 @@ told as (
         group by e.operation_id, e.at, e.reference
     ) as parts
     group by operation_id
+),
+released as (
+    select e.operation_id, max(e.units) as units
+    from credit_entries as e
+    join operations as o using (operation_id)
+    where e.customer_id = $1 and e.feature_id = $2 and e.debit = 'spent'
+    group by e.operation_id
 )
 select
     p.operation_id, p.grant_id, p.spent::bigint as spent,
     (p.returned + coalesce(i.given, 0))::bigint as returned,
     g.expires_at,
-    coalesce(greatest(0, h.captured - (h.units - h.charged)), t.units, 0)::bigint as units
+    greatest(
+        0,
+        coalesce(
+            case
+                when h.id is null then t.units
+                else greatest(0, h.captured - (h.units - h.charged))
+            end,
+            0
+        ) - coalesce(r.units, 0)
+    )::bigint as units
 from paid as p
 join told as t using (operation_id)
 join credit_grants as g on g.customer_id = $1 and g.id = p.grant_id
+left join released as r on r.operation_id = p.operation_id
 left join instead as i on i.operation_id = p.operation_id and i.grant_id = p.grant_id
 left join holds as h on h.customer_id = $1 and h.id = p.operation_id
 order by p.operation_id, p.place;

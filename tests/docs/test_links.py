@@ -32,7 +32,7 @@ _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"^```[a-z]*\n(.*?)^```|`([^`]+)`", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-_COMMAND = re.compile(r"(?:^|[\s/(])headroom ((?:[a-z]+ ?){1,2})([^\n|;)]*)", re.MULTILINE)
+_COMMAND = re.compile(r"(?:^|[\s/(])headroom ((?:[a-z][a-z-]* ?){1,2})([^\n|;)]*)", re.MULTILINE)
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 _SETTING = re.compile(
     r"\b(?:(?:HEADROOM|STRIPE|DATABASE|REDIS|DUNNING)_|BILLING_RETURN)[A-Z_]*[A-Z]\b(?![*…])"

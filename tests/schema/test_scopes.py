@@ -70,6 +70,7 @@ def argument(name: str, type_name: str) -> str:
         "DateTime": '"2026-03-10T10:00:00Z"',
         "FailureGrouping": "ADDRESS",
         "Units": "1",
+        "SignedUnits": "1",
     }
     return inputs.get(bare, '"x"')
 
