@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given as given_
+from hypothesis import strategies as st
 
 from api.domain.catalog import Catalog, Plan, PlanCredits
 from api.domain.entitlements import (
@@ -249,3 +251,16 @@ def test_slices_that_ended_matter_only_where_something_lives_on() -> None:
     assert [s.starts_at.month for s in plain] == [4]
     assert [s.starts_at.month for s in rolling] == [1, 2, 3, 4]
     assert rolling[0].ends_at - rolling[0].starts_at == timedelta(days=31)
+
+
+@given_(st.lists(st.sampled_from(["starter", "pro", "mega"]), min_size=1, max_size=8))
+def test_whatever_plans_a_month_goes_through_it_brings_what_the_best_of_them_does(
+    course: list[str],
+) -> None:
+    units = {"starter": 100, "pro": 250, "mega": 400}
+    known: list[Given] = []
+    for step, key in enumerate(course, start=1):
+        made = gifts([replace(MARCH, plan=key, units=units[key])], known)
+        known += [given(replace(MARCH, plan=key), 0, units=g.units, source=g.source) for g in made]
+        assert sum(g.units for g in known) == max(units[k] for k in course[:step])
+    assert len({g.source for g in known}) == len(known)
