@@ -53,11 +53,11 @@ class Deadlines:
             if row["decided"]:
                 await conn.execute(_sql.forget_pending, customer_id, attempt)
                 return False
-            if row["state"] == "open":
-                await conn.execute(_sql.void_pending, customer_id, attempt)
-                facts = zip(row["feature_ids"], row["units"], row["charged"], strict=True)
-                await _take_back(conn, customer_id, attempt, row["at"], list(facts))
-        return True
+            if row["state"] == "void":
+                return True
+            facts = zip(row["feature_ids"], row["units"], row["charged"], strict=True)
+            await _take_back(conn, customer_id, attempt, row["at"], list(facts))
+            return await conn.fetchval(_sql.void_pending, customer_id, attempt) is True
 
 
 async def _take_back(

@@ -106,7 +106,8 @@ where customer_id = $1 and operation_id = $2 and expires_at > $3;
 
 -- name: answers :many
 -- Unexpired answers of one customer, for a counter store that lost them, and what it let pass for
--- those in which credits took part; some at a time, from one name on. Primary keys.
+-- those in which credits took part; some at a time, from one name on. Names of our own are not asked
+-- again. Primary keys.
 select operation_id, expires_at, fingerprint, answer from (
     (
         select o.operation_id, o.expires_at, o.fingerprint, o.answer from operations as o
@@ -118,7 +119,7 @@ select operation_id, expires_at, fingerprint, answer from (
     (
         select o.operation_id, o.expires_at, o.fingerprint, o.answer from credit_operations as o
         where o.customer_id = $1 and o.operation_id > $3 and o.expires_at > $2
-            and o.kind in ('consume', 'hold')
+            and o.kind in ('consume', 'hold') and o.operation_id <> o.attempt_id
         order by o.operation_id
         limit $4
     )
@@ -192,18 +193,21 @@ order by p.deadline
 limit $2;
 
 -- name: take_pending :one
--- One of them, under the lock of the customer's ledger; whether it was decided all the same.
+-- One of them, under the lock of the customer's ledger; whether it was decided all the same. Primary
+-- key; credit_operations_by_attempt.
 select p.at, p.state, p.feature_ids, p.units, p.charged, exists (
     select from credit_operations as o
     where o.customer_id = p.customer_id and o.attempt_id = p.attempt_id
 ) as decided
 from credit_pending as p
-where p.customer_id = $1 and p.attempt_id = $2
-for update of p;
+where p.customer_id = $1 and p.attempt_id = $2;
 
--- name: void_pending :exec
--- The tombstone: a decision that comes late fails by it.
-update credit_pending set state = 'void' where customer_id = $1 and attempt_id = $2;
+-- name: void_pending :one
+-- The tombstone: a decision that comes late fails by it. Locked after the usage was taken back, in
+-- the order of a drainer that takes it back at the same time; a row that it dropped stays away.
+update credit_pending set state = 'void'
+where customer_id = $1 and attempt_id = $2
+returning true;
 
 -- name: forget_pending :exec
 -- It was decided after all.
