@@ -1,5 +1,6 @@
 """Credits that come with paid months: what is told of subscriptions and invoices, and time."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -246,6 +247,25 @@ async def test_a_month_that_began_unseen_before_a_downgrade_is_that_of_the_bette
     await opened.tell(life.later(days=33).took(starter_monthly=1))
     assert await amounts(opened) == [("plan", 250, 250), ("plan", 250, 250)]
     assert await opened.balance() == 250
+
+
+async def test_whoever_comes_first_in_a_new_month_brings_its_credits_and_all_others_none(
+    at_desk: Opening, clock: FakeClock
+) -> None:
+    async with at_desk(ROLLING) as books:
+        life = begun(clock.now())
+        life.took(starter_yearly=1)
+        life.lies(day("2026-01-31"), day("2027-01-31"))
+        await books.tell(life.became("active"), life.invoiced(paid=True))
+        customer = await books.core.customers.get("acme")
+        clock.set(day("2026-02-28"))
+        changes, at = books.core.changes, clock.now()
+        await asyncio.gather(
+            *(changes.publish(customer.id, at) for _ in range(8)),
+            *(changes.publish_pending(at) for _ in range(4)),
+            *(expire(books.core.database, at) for _ in range(2)),
+        )
+        assert sorted(await books.ledger()) == [("expire", 100), *[("grant", 100)] * 3]
 
 
 async def test_what_lived_on_burns_before_what_arrived(at_desk: Opening, clock: FakeClock) -> None:
