@@ -101,7 +101,8 @@ async def test_more_credits_than_can_be_counted_are_refused(api: Api) -> None:
 
 async def test_a_correction_goes_up_by_a_grant_and_down_in_burn_order(api: Api) -> None:
     promo = await give(api, 20, bucket="PROMOTIONAL", expiresAt="2026-04-01T00:00:00Z")
-    up = (await api.data(ADJUST, credits=30))["adjustCredits"]
+    up = (await api.data(ADJUST, credits=30, key="up"))["adjustCredits"]
+    assert (await api.error(ADJUST, credits=-30, key="up"))["code"] == "IDEMPOTENCY_CONFLICT"
     assert (up["credits"], up["available"]) == (30, 50)
     down = (await api.data(ADJUST, credits=-35, key="fix"))["adjustCredits"]
     assert down["grants"] == [

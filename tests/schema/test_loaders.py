@@ -18,6 +18,7 @@ query ($first: Int!) {
         plan { key features { feature { key } } }
         subscriptions { id plan { key } }
         overrides { feature }
+        credits { available held buckets { bucket } }
         entitlements { feature { key } granted windows { used remaining } }
         calls: entitlement(feature: "calls") { windows { used } }
         usage(feature: "calls", by: DAY) { units }
