@@ -75,3 +75,34 @@ async def test_a_month_ends_with_what_lives_on_and_a_subscription_with_all_it_br
             ("expire", 200, "subscription"),
         ]
         assert await accounts(leads) == {"issued": -550, "available": 50, "expired": 500}
+
+
+async def test_the_next_month_s_credits_are_there_in_its_first_second_with_no_worker_running(
+    database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    yearly = (
+        LEADS.replace(
+            "[plans.pro.prices]",
+            '[plans.pro.prices]\npro_yearly = { amount_minor = 49000, currency = "usd", '
+            'interval = "year" }',
+        )
+        .replace("units = 200", "units = 10")
+        .replace("rollover = 100", "")
+        .replace("trial_units = 25", "")
+    )
+    async with paying(database_url, redis_url, clock, catalog=yearly, reads=False) as leads:
+        await leads.core.changes.upsert_customer(CustomerInput("acme"), clock.now(), "test")
+        life = Life("acme", clock.now(), named=True, prices={"pro_yearly": 1})
+        life.lies(life.at, life.at.replace(year=life.at.year + 1), life.at)
+        await leads.tell(life.created("active"), life.invoiced(paid=True))
+        for expected in (200, 200, 402):
+            assert (await leads.consume("lead_claim")).status_code == expected
+        row = await leads.core.database.fetchrow(
+            "select valid_until from customers where key = 'acme'"
+        )
+        assert row is not None
+        clock.set(row["valid_until"] - timedelta(seconds=1))
+        assert (await leads.consume("lead_claim")).status_code == 402
+        clock.set(row["valid_until"])
+        for expected in (200, 200, 402):
+            assert (await leads.consume("lead_claim")).status_code == expected
