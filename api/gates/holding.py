@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from api.domain.decision import WindowFigure
+from api.catalog import audit
+from api.catalog.text import require_reason
 from api.domain.errors import (
     HoldClosed,
     IdempotencyConflict,
@@ -22,13 +23,20 @@ from api.domain.errors import (
     NotFound,
     Unavailable,
 )
-from api.domain.funding import Funding
-from api.domain.pending import HoldFigures
 from api.gates.charging import Charging
 from api.gates.consume import Gate
 from api.gates.expectations import expect_key, expect_units
+from api.gates.held import (
+    DEFAULT_SECONDS,
+    Hold,
+    Whose,
+    expect_seconds,
+    figures_of,
+    placed,
+    read_id,
+)
 from api.gates.outcome import ConsumptionId, Denied
-from api.gates.taken import Call, Taken
+from api.infra.packing import unpack
 from api.infra.postgres import Database
 from api.infra.redis import NotSent, OutcomeUnknown
 from api.infra.telemetry import correlation_id
@@ -42,14 +50,12 @@ from api.ledger.holds import (
     Resolution,
     Told,
 )
-from api.metering.counters import figures
+from api.metering.counters import read_reply
 from api.metering.journal import instant
 from api.metering.resolve import Resolving
 
 log = logging.getLogger(__name__)
 
-DEFAULT_SECONDS = 600
-LONGEST_SECONDS = 31 * 86_400
 REPLAY = timedelta(days=1)
 """How long a change of a hold is replayed under its key."""
 MOST_IN_A_TURN = 200
@@ -65,35 +71,6 @@ class Names(Protocol):
     async def keys_of(self, customer_ids: Sequence[int]) -> Mapping[int, str]:
         """Return the keys of these customers."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """One hold as its caller sees it. ``id`` is opaque, and that of the consumption it becomes.
-
-    ``windows`` and ``funding`` are told when it is placed; ``extra`` is the consumption of what was
-    captured beyond it.
-    """
-
-    id: str
-    customer: str
-    feature: str
-    record: HoldRecord
-    windows: tuple[WindowFigure, ...] = ()
-    funding: Funding | None = None
-    balance: int | None = None
-    extra: str | None = None
-    replayed: bool = False
-
-
-class Whose(NamedTuple):
-    """Which hold of whom is to be changed, by whom and when; ``key`` names the operation."""
-
-    customer: str
-    hold_id: str
-    key: str | None
-    at_ms: int
-    actor: str
 
 
 class HoldGate:
@@ -134,14 +111,13 @@ class HoldGate:
         Raises: UnknownCustomer, UnknownFeature, InvalidInput, IdempotencyConflict, Unavailable.
         Cost: as a consumption, and a share of one statement of the record in any case.
         """
-        if not 1 <= seconds <= LONGEST_SECONDS:
-            raise InvalidInput(f"a hold lasts 1 to {LONGEST_SECONDS} seconds, not {seconds}")
+        expect_seconds(seconds)
         call = await self._gate.call(customer, ((feature, units),), key, at, actor)
         call = call._replace(hold_seconds=seconds)
         taken = await self._charging.take(call)
         if isinstance(taken, Denied):
             return taken
-        return _placed(call, taken)
+        return placed(call, taken)
 
     async def capture(
         self, whose: Whose, *, units: int | None = None, final: bool = True
@@ -156,22 +132,48 @@ class HoldGate:
             expect_units(units)
         change = await self._change(whose, Resolution.CAPTURE, units, final=final)
         told = await self._holds.change(change)
-        if told.outcome is HoldOutcome.TOO_MUCH and told.hold is not None and units is not None:
+        if units is None or told.hold is None:
+            return await self._told(whose, told)
+        if told.outcome is HoldOutcome.TOO_MUCH:
             return await self._capture_more(whose, change, told.hold, units)
-        return await self._told(whose, told)
+        extra = None
+        if told.outcome is HoldOutcome.REPLAYED:
+            extra = await self._extra_of(change, told.hold, units)
+        return await self._told(whose, told, extra)
 
     async def void(self, whose: Whose) -> Hold:
         """Give back all that a hold still holds. Raises: as ``capture``."""
         change = await self._change(whose, Resolution.VOID)
         return await self._told(whose, await self._holds.change(change))
 
+    async def end(self, whose: Whose, reason: str) -> Hold:
+        """Give back all that a hold still holds, as an operator: with a row in the audit log.
+
+        Raises: as ``capture``.
+        """
+        change = await self._change(whose, Resolution.VOID)
+        change = change._replace(reason=require_reason(reason))
+        async with self._database.transaction() as conn:
+            told = await self._holds.change_on(conn, change)
+            if told.outcome is HoldOutcome.DONE and told.hold is not None:
+                await audit.record(
+                    conn,
+                    at=change.at,
+                    actor=change.actor,
+                    action="hold.void",
+                    reason=reason,
+                    customer_id=change.customer_id,
+                    detail=_detail(self._gate.feature_key(told.hold.feature_id), told.hold),
+                    correlation_id=change.correlation_id,
+                )
+        return await self._told(whose, told)
+
     async def extend(self, whose: Whose, seconds: int) -> Hold:
         """Let a hold stand for ``seconds`` from now, longer than it would.
 
         Raises: as ``capture``.
         """
-        if not 1 <= seconds <= LONGEST_SECONDS:
-            raise InvalidInput(f"a hold lasts 1 to {LONGEST_SECONDS} seconds, not {seconds}")
+        expect_seconds(seconds)
         until = instant(whose.at_ms) + timedelta(seconds=seconds)
         change = await self._change(whose, Resolution.EXTEND, seconds, until=until)
         return await self._told(whose, await self._holds.change(change))
@@ -179,7 +181,7 @@ class HoldGate:
     async def find(self, customer: str, hold_id: str) -> Hold | None:
         """Return one hold, None if the customer has no such."""
         number = await self._names.number(customer)
-        record = await self._holds.find(number, ConsumptionId.decode(hold_id).operation_id)
+        record = await self._holds.find(number, read_id(hold_id).operation_id)
         return None if record is None else self._shown(customer, record)
 
     async def list_(
@@ -194,7 +196,7 @@ class HoldGate:
         number = await self._names.number(customer)
         place = None
         if after is not None:
-            behind = ConsumptionId.decode(after)
+            behind = read_id(after)
             place = (instant(behind.at_ms), behind.operation_id)
         records = await self._holds.list_(number, first, state=state, after=place)
         return [self._shown(customer, record) for record in records]
@@ -233,7 +235,7 @@ class HoldGate:
         """
         untold = await self._holds.untold(MOST_IN_A_TURN)
         for customer, hold in untold:
-            await self._resolving.tell(customer, hold.id, _figures(hold))
+            await self._resolving.tell(customer, hold.id, figures_of(hold))
             await self._holds.told(hold)
         return len(untold)
 
@@ -249,7 +251,7 @@ class HoldGate:
         if whose.key is not None:
             expect_key(whose.key)
         at = instant(whose.at_ms)
-        hold_id = ConsumptionId.decode(whose.hold_id).operation_id
+        hold_id = read_id(whose.hold_id).operation_id
         return Change(
             customer_id=await self._names.number(whose.customer),
             hold_id=hold_id,
@@ -296,7 +298,7 @@ class HoldGate:
         if not hold.counted:
             return
         try:
-            await self._resolving.tell(customer, hold.id, _figures(hold))
+            await self._resolving.tell(customer, hold.id, figures_of(hold))
             await self._holds.told(hold)
         except (NotSent, OutcomeUnknown, Unavailable) as error:
             log.warning("a hold is resolved and the counters do not know it yet: %s", error)
@@ -311,16 +313,15 @@ class HoldGate:
             whose.customer, ((feature, more),), None, whose.at_ms, whose.actor
         )
         # A name of its own, so that a retry finds what the first one took.
-        call = call._replace(key=f"~more:{hold.id}:{change.operation_id}")
+        call = call._replace(key=_more(change))
+        change = change._replace(units=hold.held, final=True)
         closing: list[Told] = []
 
         async def decide(charge: Charge) -> Decided:
             async with self._database.transaction() as conn:
                 decided = await self._charges.decide_on(conn, charge)
                 if decided.outcome is Outcome.DONE:
-                    told = await self._holds.change_on(
-                        conn, change._replace(units=hold.held, final=True)
-                    )
+                    told = await self._holds.change_on(conn, change)
                     closing.append(told)
                     if told.outcome is not HoldOutcome.DONE:
                         raise HoldClosed("The hold changed meanwhile; look at it again.")
@@ -330,10 +331,27 @@ class HoldGate:
         if isinstance(taken, Denied):
             return taken
         if not closing:
-            # Decided before: the capture is under its own name in the record.
-            closing.append(await self._holds.change(change))
+            # The plan includes what is more, or it was decided before. At the instant of the extra
+            # units, which a retry can thus name again.
+            told = await self._holds.change(change._replace(at=instant(taken.at_ms)))
+            if told.outcome not in (HoldOutcome.DONE, HoldOutcome.REPLAYED):
+                await self._gate.release_as(
+                    f"~un{call.key}", whose.customer, feature, more, whose.at_ms
+                )
+            closing.append(told)
         extra = ConsumptionId(taken.at_ms, 0, taken.operation_id).encode()
         return await self._told(whose, closing[0], extra)
+
+    async def _extra_of(self, change: Change, hold: HoldRecord, units: int) -> str | None:
+        """Return the consumption of what the first of these captures took beyond the hold."""
+        known = await self._charges.find(change.customer_id, _more(change), change.at)
+        if known is not None:
+            first = read_reply(unpack(known["answer"]))
+            return ConsumptionId(first.at_ms, 0, first.attempt).encode()
+        if units > hold.units and hold.resolved_at is not None:
+            at_ms = round(hold.resolved_at.timestamp() * 1000)
+            return ConsumptionId(at_ms, 0, _more(change)).encode()
+        return None
 
     def _shown(self, customer: str, record: HoldRecord) -> Hold:
         feature = self._gate.feature_key(record.feature_id)
@@ -350,41 +368,14 @@ _REASONS = {
 }
 
 
-def _figures(hold: HoldRecord) -> HoldFigures:
-    return HoldFigures(hold.version, hold.in_use, hold.covered, hold.held, hold.held_covered)
+def _more(change: Change) -> str:
+    return f"~more:{change.hold_id}:{change.operation_id}"
 
 
-def _placed(call: Call, taken: Taken) -> Hold:
-    """Return a hold as it was placed, also where it has changed since: the original answer."""
-    (item,) = call.items
-    (funding,) = taken.fundings
-    at = instant(taken.at_ms)
-    record = HoldRecord(
-        customer_id=0,
-        id=taken.operation_id,
-        operation_id=call.key or taken.operation_id,
-        feature_id=item.feature_id,
-        units=item.units,
-        charged=funding.charged,
-        captured=0,
-        at=at,
-        expires_at=at + timedelta(seconds=call.hold_seconds or 0),
-        state=HoldState.OPEN,
-        resolved_at=None,
-        credits=funding.credits,
-        spent=0,
-        counted=bool(taken.rows[0]),
-        version=0,
-        actor=call.actor,
-        correlation_id=None,
-    )
-    return Hold(
-        ConsumptionId(taken.at_ms, 0, taken.operation_id).encode(),
-        call.customer,
-        item.feature.key,
-        record,
-        windows=figures(taken.rows[0]),
-        funding=funding,
-        balance=taken.balance,
-        replayed=taken.replayed,
-    )
+def _detail(feature: str, hold: HoldRecord) -> dict[str, object]:
+    return {
+        "hold": hold.id,
+        "feature": feature,
+        "units": hold.units - hold.captured,
+        "credits": hold.credits - hold.spent,
+    }

@@ -11,6 +11,7 @@ from api.schema.catalogs import CatalogActions, CatalogQuestions
 from api.schema.costs import CostQuestions
 from api.schema.credentials import CredentialActions, CredentialQuestions
 from api.schema.customers import Customer, Subscription
+from api.schema.holds import HoldActions
 from api.schema.mutations import Actions
 from api.schema.overrides import OverrideActions
 from api.schema.plans import Plan
@@ -42,6 +43,7 @@ class Query(
 @strawberry.type
 class Mutation(
     Actions,
+    HoldActions,
     UsageActions,
     OverrideActions,
     CatalogActions,

@@ -10,6 +10,7 @@ import strawberry
 
 from api.domain.decision import Decision
 from api.domain.errors import HeadroomError, Unauthenticated
+from api.gates.held import Hold
 from api.gates.outcome import Consumption, Denied
 from api.gates.principal import Principal
 from api.schema.loaders import Loaders
@@ -17,7 +18,9 @@ from api.schema.services import Services
 
 GRANTED = "granted"
 
-Outcome: TypeAlias = Consumption | Denied | Decision | HeadroomError | tuple[Consumption, ...]
+Outcome: TypeAlias = (
+    Consumption | Hold | Denied | Decision | HeadroomError | tuple[Consumption, ...]
+)
 
 
 @dataclass(slots=True)
@@ -60,6 +63,8 @@ class Context:
             case Decision():
                 outcome = GRANTED if result.allowed else result.code or ""
                 self.decided.append((outcome, result.degraded))
+            case Hold():
+                self.decided.append((GRANTED, False))
             case Consumption():
                 self.decided.append((GRANTED, result.degraded))
             case _:

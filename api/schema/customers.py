@@ -18,13 +18,14 @@ from api.schema.decisions import WindowUsage, window_of
 from api.schema.described import described
 from api.schema.given import given
 from api.schema.history import cut, frame_of
+from api.schema.holds import Hold, holds_of
 from api.schema.loaders import Rights, UsageAsked
 from api.schema.overrides import Override, override_of
-from api.schema.pages import Node
+from api.schema.pages import Connection, Node
 from api.schema.plans import Feature, Plan, feature_of, plan_of
 from api.schema.scalars import Json, Units
 from api.schema.scopes import guarded
-from api.schema.words import FeatureKind, SubscriptionStatus, WindowKind
+from api.schema.words import FeatureKind, HoldState, SubscriptionStatus, WindowKind
 
 _COUNTED = frozenset({FeatureKind.METERED, FeatureKind.ALLOCATION})
 
@@ -137,6 +138,17 @@ class Customer(Node):
     async def credits(self, at: datetime | None = strawberry.UNSET) -> Credits:
         """Show its credits."""
         return Credits(customer=self.customer, at=given(at))
+
+    @described("Units and credits set aside, newest first; of one state, or all.")
+    async def holds(
+        self,
+        info: Info,
+        first: int = 50,
+        after: str | None = strawberry.UNSET,
+        state: HoldState | None = strawberry.UNSET,
+    ) -> Connection[Hold]:
+        """Read its holds."""
+        return await holds_of(info.context, self.customer, first, given(after), given(state))
 
     @described("Promises that replace what its plans say; also those that have ended.")
     async def overrides(self, info: Info) -> list[Override]:

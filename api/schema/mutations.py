@@ -116,6 +116,7 @@ class Actions:
             input.units,
             given(input.idempotency_key),
             context.at_ms,
+            context.caller.actor,
         )
         context.note(result)
         if isinstance(result, Denied):
@@ -136,6 +137,7 @@ class Actions:
             [(item.feature, item.units) for item in input.items],
             given(input.idempotency_key),
             context.at_ms,
+            context.caller.actor,
         )
         context.note(result)
         if isinstance(result, Denied):
@@ -188,7 +190,13 @@ async def _release(
             customer, asked.feature, asked.units, key, context.at_ms
         )
     return await context.services.releases.release(
-        customer, asked.feature, asked.units, asked.consumption_id, key, context.at_ms
+        customer,
+        asked.feature,
+        asked.units,
+        asked.consumption_id,
+        key,
+        context.at_ms,
+        actor=context.caller.actor,
     )
 
 
@@ -197,7 +205,8 @@ def _request(context: Context, item: ConsumeInput) -> ConsumeRequest | HeadroomE
         customer = context.caller.customer_for(given(item.customer))
     except HeadroomError as error:
         return error
-    return ConsumeRequest(customer, item.feature, item.units, given(item.idempotency_key))
+    key, actor = given(item.idempotency_key), context.caller.actor
+    return ConsumeRequest(customer, item.feature, item.units, key, actor)
 
 
 def _expect_batch(context: Context, length: int) -> None:

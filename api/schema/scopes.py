@@ -66,6 +66,12 @@ FIELDS: Mapping[str, Rule] = {
     "Mutation.consumeTogether": _USE,
     "Mutation.consumeEach": _USE,
     "Mutation.release": _USE,
+    # Whoever voids a hold gives back what was used, which is never the customer's to do.
+    "Mutation.placeHold": _SERVICE,
+    "Mutation.captureHold": _SERVICE,
+    "Mutation.voidHold": _SERVICE,
+    "Mutation.extendHold": _SERVICE,
+    "Mutation.endHold": _SUPPORT,
     # What a customer holds is the product's to state, never the customer's.
     "Mutation.stateAllocation": _SERVICE,
     # Whoever signs customers up tells us of them; so may whoever helps them.
@@ -148,6 +154,9 @@ TYPES: frozenset[str] = frozenset(
         "ExplainedSubscription",
         "Feature",
         "Funding",
+        "Hold",
+        "HoldConnection",
+        "HoldEdge",
         "Limit",
         "Override",
         "OverrideLimit",

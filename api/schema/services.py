@@ -13,6 +13,7 @@ from api.gates.access import Access
 from api.gates.bookkeeping import Bookkeeping
 from api.gates.consume import Gate
 from api.gates.explain import Explain
+from api.gates.holding import HoldGate
 from api.gates.minting import Minting
 from api.gates.refunding import Refunding
 from api.gates.releases import Releases
@@ -34,6 +35,7 @@ class Services:
     changes: Changes
     gate: Gate
     releases: Releases
+    holding: HoldGate
     repair: Repair
     usage: Usage
     access: Access

@@ -8,6 +8,7 @@ from api.domain.catalog import Anchor, Bucket, FeatureKind, Rounding, WindowKind
 from api.domain.entitlements import SubscriptionStatus
 from api.gates.principal import Scope
 from api.ledger.entries import Kind
+from api.ledger.holds import HoldState
 
 __all__ = [
     "Anchor",
@@ -15,6 +16,7 @@ __all__ = [
     "CreditEntryKind",
     "CreditRounding",
     "FeatureKind",
+    "HoldState",
     "Scope",
     "SubscriptionStatus",
     "WindowKind",
@@ -36,6 +38,10 @@ strawberry.enum(
     Scope,
     description="What a credential may be used for. CONSUME includes CHECK, SUPPORT includes "
     "CHECK, ADMIN includes everything.",
+)
+strawberry.enum(
+    HoldState,
+    description="Where a hold stands. Only an open one can change.",
 )
 strawberry.enum(
     Bucket,

@@ -12,8 +12,10 @@ import orjson
 from api.domain.catalog import WindowKind
 from api.domain.decision import Decision, WindowFigure
 from api.domain.funding import Funding
+from api.gates.held import Hold
 from api.gates.outcome import Consumption
 from api.schema.errors import facts_of
+from api.schema.scalars import write_instant
 
 _WORDS = {kind: kind.name for kind in WindowKind}
 
@@ -32,6 +34,37 @@ def consumption_body(consumption: Consumption) -> bytes:
     if consumption.funding is not None:
         said["funding"] = funding_facts(consumption.funding)
         said["balance"] = consumption.balance
+    return orjson.dumps(said)
+
+
+def hold_body(hold: Hold) -> bytes:
+    """Return the JSON of a hold: GraphQL's ``Hold``.
+
+    Windows, funding and balance are told when it is placed, and only then.
+    """
+    record = hold.record
+    said: dict[str, Any] = {
+        "id": hold.id,
+        "customer": hold.customer,
+        "feature": hold.feature,
+        "state": record.state.name,
+        "units": record.units,
+        "captured": record.captured,
+        "held": record.held,
+        "charged": record.charged,
+        "credits": record.credits,
+        "spentCredits": record.spent,
+        "heldCredits": record.held_credits,
+        "placedAt": write_instant(record.at),
+        "expiresAt": write_instant(record.expires_at),
+        "resolvedAt": None if record.resolved_at is None else write_instant(record.resolved_at),
+        "extraConsumptionId": hold.extra,
+        "replayed": hold.replayed,
+    }
+    if hold.funding is not None:
+        said["windows"] = windows_of(hold.windows)
+        said["funding"] = funding_facts(hold.funding)
+        said["balance"] = hold.balance
     return orjson.dumps(said)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from api.domain.catalog import MAX_UNITS
 from api.domain.errors import InvalidInput
+from api.gates.held import DEFAULT_SECONDS, LONGEST_SECONDS
 
 MOST_BYTES = 16_384
 """No input of these doors comes near it."""
@@ -17,7 +18,9 @@ MOST_BYTES = 16_384
 _Key = Annotated[str, Meta(min_length=1, max_length=200)]
 _Whole = Annotated[int, Meta(ge=1, le=MAX_UNITS)]
 _Digits = Annotated[str, Meta(pattern=r"\A[0-9]{1,16}\Z")]
-_I = TypeVar("_I", bound="CheckInput")
+_HoldId = Annotated[str, Meta(min_length=1, max_length=500)]
+_Seconds = Annotated[int, Meta(ge=1, le=LONGEST_SECONDS)]
+_I = TypeVar("_I", bound="Input")
 
 _RULES = {
     "customer": "a string of 1 to 200 characters",
@@ -25,11 +28,25 @@ _RULES = {
     "units": f"a whole number from 1 to {MAX_UNITS}, or its digits in a string",
     "idempotencyKey": "a string of 1 to 200 printable characters, the first of them not ~",
     "consumptionId": "the id of a consumption, a string",
+    "holdId": "the id of a hold, a string, and be given",
+    "seconds": f"a whole number from 1 to {LONGEST_SECONDS}, and be given to extend a hold",
+    "final": "true or false",
 }
 _PLACE = re.compile(r"at `\$\.([A-Za-z]+)`")
 _MISSING = re.compile(r"missing required field `([A-Za-z]+)`")
 _UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\["\\])*)"')
+
+
+class Input(Protocol):
+    """What the input of every door has; each is a ``msgspec.Struct``."""
+
+    __struct_encode_fields__: ClassVar[tuple[str, ...]]
+
+    @property
+    def customer(self) -> str | None:
+        """Whom it is about; a customer's token may omit it."""
+        ...
 
 
 class CheckInput(
@@ -54,12 +71,41 @@ class ReleaseInput(ConsumeInput, frozen=True, gc=False, kw_only=True):
     consumption_id: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
 
 
+class PlaceInput(ConsumeInput, frozen=True, gc=False, kw_only=True):
+    """Units to set aside, and for how long."""
+
+    seconds: _Seconds = DEFAULT_SECONDS
+
+
+class VoidInput(
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"
+):
+    """A hold to give back."""
+
+    hold_id: _HoldId
+    customer: _Key | None = None
+    idempotency_key: _Key | None = None
+
+
+class CaptureInput(VoidInput, frozen=True, gc=False, kw_only=True):
+    """Units of a hold to take for good: None, all that it holds; ``final`` gives back the rest."""
+
+    units: _Whole | float | _Digits | None = None
+    final: bool = True
+
+
+class ExtendInput(VoidInput, frozen=True, gc=False, kw_only=True):
+    """How long a hold is to stand, from now."""
+
+    seconds: _Seconds
+
+
 class Reader(Generic[_I]):
     """Reads one kind of input."""
 
     def __init__(self, kind: type[_I]) -> None:
         self._decoder = msgspec.json.Decoder(kind)
-        self._fields = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
+        self._fields = ", ".join(kind.__struct_encode_fields__)
 
     def read(self, body: bytes) -> _I:
         """Return the input that ``body`` says. Raises: InvalidInput, saying which part is wrong."""

@@ -12,6 +12,7 @@ from api.billing.inbox import Accepted, Refused
 from api.domain.catalog import Feature
 from api.domain.decision import Decision
 from api.gates.access import Access
+from api.gates.held import Hold, Whose
 from api.gates.outcome import Consumption, Denied
 from api.infra.clock import Clock
 from api.infra.settings import Settings
@@ -29,9 +30,9 @@ class Deciding(Protocol):
         ...
 
     async def consume(
-        self, customer: str, feature: str, units: int, key: str | None, at: int
+        self, customer: str, feature: str, units: int, key: str | None, at: int, actor: str
     ) -> Consumption | Denied:
-        """Judge and count."""
+        """Judge and count, for ``actor``."""
         ...
 
     async def release(
@@ -56,8 +57,42 @@ class Releasing(Protocol):
         consumption_id: str,
         key: str | None,
         at: int,
+        *,
+        actor: str,
     ) -> Consumption:
         """Give back ``units`` of what ``consumption_id`` took of ``feature``."""
+        ...
+
+
+class Holding(Protocol):
+    """Sets units and credits aside, and takes them for good or not."""
+
+    async def place(
+        self,
+        customer: str,
+        feature: str,
+        units: int,
+        key: str | None,
+        at: int,
+        *,
+        seconds: int,
+        actor: str,
+    ) -> Hold | Denied:
+        """Set ``units`` aside."""
+        ...
+
+    async def capture(
+        self, whose: Whose, *, units: int | None = None, final: bool = True
+    ) -> Hold | Denied:
+        """Take ``units`` for good, None: all that is held."""
+        ...
+
+    async def void(self, whose: Whose) -> Hold:
+        """Give back all that is held."""
+        ...
+
+    async def extend(self, whose: Whose, seconds: int) -> Hold:
+        """Let a hold stand for ``seconds`` from now."""
         ...
 
 
@@ -92,6 +127,11 @@ class Parts(Protocol):
     @property
     def releases(self) -> Releasing:
         """Gives back by consumption id."""
+        ...
+
+    @property
+    def holding(self) -> Holding:
+        """Places and resolves holds."""
         ...
 
     @property

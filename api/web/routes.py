@@ -1,4 +1,4 @@
-"""The whole HTTP application: three hot doors in front, and everything else behind them."""
+"""The whole HTTP application: the hot doors in front, and everything else behind them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from api.web import graphiql
 from api.web.edge import Edge
 from api.web.error_pages import ErrorPages
 from api.web.health import Health
-from api.web.inputs import CheckInput, ConsumeInput, ReleaseInput
+from api.web.hold_doors import CaptureDoor, ExtendDoor, PlaceDoor, VoidDoor
+from api.web.inputs import (
+    CaptureInput,
+    CheckInput,
+    ConsumeInput,
+    ExtendInput,
+    PlaceInput,
+    ReleaseInput,
+    VoidInput,
+)
 from api.web.parts import Parts
 from api.web.quota_doors import CheckDoor, ConsumeDoor, ReleaseDoor
 from api.web.webhooks import WebhookDoor
@@ -47,6 +56,10 @@ def build_app(parts: Parts) -> Application:
         "/v1/check": CheckDoor(CheckInput, parts),
         "/v1/consume": ConsumeDoor(ConsumeInput, parts),
         "/v1/release": ReleaseDoor(ReleaseInput, parts),
+        "/v1/hold": PlaceDoor(PlaceInput, parts),
+        "/v1/capture": CaptureDoor(CaptureInput, parts),
+        "/v1/void": VoidDoor(VoidInput, parts),
+        "/v1/extend": ExtendDoor(ExtendInput, parts),
     }
     return Application(doors, Edge(_behind(parts.graphql, others)))
 

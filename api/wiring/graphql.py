@@ -37,6 +37,7 @@ def graphql_of(
         changes=core.changes,
         gate=core.gate,
         releases=core.releases,
+        holding=core.holding,
         repair=core.repair,
         usage=core.usage,
         access=access,

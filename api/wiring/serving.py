@@ -12,6 +12,7 @@ from api.billing.inbox import Inbox
 from api.domain.errors import Unavailable
 from api.gates.access import Access
 from api.gates.consume import Gate
+from api.gates.holding import HoldGate
 from api.gates.releases import Releases
 from api.infra.clock import Clock
 from api.infra.settings import Settings
@@ -33,6 +34,7 @@ class WebParts:
     clock: Clock
     gate: Gate
     releases: Releases
+    holding: HoldGate
     access: Access
     protection: Protection
     readiness: Mapping[str, Readiness]
@@ -59,6 +61,7 @@ async def serving(settings: Settings, clock: Clock) -> AsyncGenerator[ASGIApp]:
             clock=clock,
             gate=built.gate,
             releases=built.releases,
+            holding=built.holding,
             access=access,
             protection=protection,
             readiness=readiness_of(built.database, built.door, built.revisions),

@@ -65,6 +65,10 @@ def argument(name: str, type_name: str) -> str:
         "ReleaseInput": '{feature: "seats"}',
         "AllocationInput": '{customer: "acme", feature: "seats", units: 1}',
         "CustomerInput": '{key: "acme"}',
+        "PlaceHoldInput": '{customer: "acme", feature: "calls"}',
+        "CaptureHoldInput": '{customer: "acme", holdId: "x"}',
+        "VoidHoldInput": '{customer: "acme", holdId: "x"}',
+        "ExtendHoldInput": '{customer: "acme", holdId: "x", seconds: 1}',
         "OverrideInput": '{customer: "acme", feature: "calls", enabled: true}',
         "Scope": "CHECK",
         "DateTime": '"2026-03-10T10:00:00Z"',
@@ -145,6 +149,10 @@ def test_every_operator_s_action_asks_for_a_reason(name: str) -> None:
         "release",
         "stateAllocation",
         "upsertCustomer",
+        "placeHold",
+        "captureHold",
+        "voidHold",
+        "extendHold",
     }
     root, field = name.split(".")
     asks = "reason" in fields()[name].args

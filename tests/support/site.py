@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from api.gates.access import Access
 from api.gates.api_keys import ApiKeys
 from api.gates.consume import Gate
+from api.gates.holding import HoldGate
 from api.gates.releases import Releases
 from api.gates.tokens import Tokens
 from api.infra.clock import Clock
@@ -85,6 +86,7 @@ class Made:
 
     gate: Gate
     releases: Releases
+    holding: HoldGate
     access: Access
     protection: Protection
     clock: Clock
@@ -151,6 +153,7 @@ async def site_on(
         parts = Made(
             gate=core.gate,
             releases=core.releases,
+            holding=core.holding,
             access=Access(api_keys, Tokens(SECRET)),
             protection=Protection(0, 1),
             clock=clock,

@@ -1,0 +1,134 @@
+"""What every hot door of the gates does, whatever it is asked.
+
+Straight on ASGI, no request object, no routing, the credential recalled from memory, the body read
+into a typed value. Whatever goes wrong is answered in this order: the method, the credential, the
+API's own rate limit, the form of the body, its contents, the scope.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from time import perf_counter
+from typing import Generic, NamedTuple, TypeVar
+
+from starlette.types import Receive, Scope, Send
+
+from api.domain.errors import Forbidden, HeadroomError
+from api.gates.principal import Principal
+from api.infra import telemetry
+from api.web.decision_metrics import DecisionMetrics
+from api.web.inputs import MOST_BYTES, Input, Reader
+from api.web.parts import Parts
+from api.web.problems import Problem, problem_of
+from api.web.wire import (
+    JSON,
+    ClientGone,
+    Head,
+    HeaderLines,
+    MethodNotAllowed,
+    answer,
+    expect_json,
+    read_body,
+    read_head,
+)
+
+_I = TypeVar("_I", bound=Input)
+_BASE: HeaderLines = [
+    (b"content-type", JSON),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+]
+OK = 200
+
+
+class Reply(NamedTuple):
+    """A whole answer, and how it is counted."""
+
+    status: int
+    lines: HeaderLines
+    body: bytes
+    outcome: str
+    degraded: bool = False
+
+
+class Door(ABC, Generic[_I]):
+    """One of the gates: reads ``kind``, and asks with ``scope``.
+
+    ``tokens``: also for a customer's token of that scope.
+    """
+
+    name: str
+    scope: str
+    tokens = True
+
+    def __init__(self, kind: type[_I], parts: Parts) -> None:
+        self._reader = Reader(kind)
+        self._parts = parts
+        self._protection = parts.protection
+        self._metrics = DecisionMetrics(self.name)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; nothing that goes wrong leaves here but as a problem."""
+        since = perf_counter()
+        correlation_id = ""
+        try:
+            head = read_head(scope["headers"])
+            given = head.correlation_id
+            correlation_id = telemetry.correlate(given.decode("latin-1") if given else None)
+            reply = await self._reply(scope["method"], head, receive)
+        except ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - the edge: every error ends here, bugs masked
+            code = error.code if isinstance(error, HeadroomError) else "INTERNAL"
+            reply = told(problem_of(error, scope["method"]), code)
+        correlation_id = correlation_id or telemetry.correlate()
+        reply.lines.append((b"x-correlation-id", correlation_id.encode("latin-1")))
+        self._metrics.count(reply.outcome, since, degraded=reply.degraded)
+        await answer(send, reply.status, reply.lines, reply.body)
+
+    async def _reply(self, method: str, head: Head, receive: Receive) -> Reply:
+        if method != "POST":
+            raise MethodNotAllowed(method, "POST")
+        at_ms = int(self._parts.clock.now().timestamp() * 1000)
+        access = self._parts.access
+        principal = None
+        if head.authorization is not None:
+            principal = access.recall(head.authorization, at_ms)
+        if principal is None:
+            principal = await access.authenticate(head.authorization, at_ms)
+        if self._protection.on:
+            self._protection.expect(principal.actor, at_ms)
+        expect_json(head)
+        given = self._reader.read(await read_body(receive, head.content_length, MOST_BYTES))
+        units = self._units(given)
+        principal.expect(self.scope)
+        if principal.customer is not None and not self.tokens:
+            raise Forbidden("A customer's token does not reach this door.")
+        customer = principal.customer_for(given.customer)
+        return await self._decide(principal, customer, given, units, head, at_ms)
+
+    def _units(self, given: _I) -> int:  # noqa: ARG002 - for doors that are given some
+        """Return the units that were given, 0 where none are. Raises: InvalidInput."""
+        return 0
+
+    @abstractmethod
+    async def _decide(
+        self,
+        principal: Principal,
+        customer: str,
+        given: _I,
+        units: int,
+        head: Head,
+        at_ms: int,
+    ) -> Reply:
+        """Answer the question that was read. Raises: HeadroomError."""
+
+
+def lines_of(body: bytes, more: HeaderLines) -> HeaderLines:
+    """Return the header lines of a JSON answer, with ``more``."""
+    return [*_BASE, (b"content-length", str(len(body)).encode()), *more]
+
+
+def told(problem: Problem, outcome: str, *, degraded: bool = False) -> Reply:
+    """Return what is told where something is wrong, counted as ``outcome``."""
+    return Reply(problem.status, problem.lines, problem.body, outcome, degraded)
