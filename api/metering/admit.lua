@@ -103,8 +103,9 @@ for i = 2, n do
 end
 local ends, counts, helds, touched, touched_held = {}, {}, {}, {}, {}
 local filling = ''
--- A named call needs them also without any limit: with them come the answers of the record.
-if m > 1 or fingerprint ~= '' then
+-- A named call needs them also without any limit: with them come the answers of the record. But what
+-- the record decides alone, it remembers alone.
+if m > 1 or (fingerprint ~= '' and action ~= 'p' and action ~= 'h') then
   if attempt ~= '' then
     slots[m + 1] = 'g'
   end
