@@ -53,6 +53,8 @@ async def test_what_is_held_is_shown_apart_and_comes_back_to_lost_counters(
     await acme.lose_counters()
     assert await shown(acme, clock.now()) == [(3, 0), (4, 1)]
     await acme.core.holding.void(whose(hold, clock.now()))
+    # Told, and not forgotten.
+    assert await acme.core.door.command("EXISTS", keys.counters(SHARD, "acme")) == 1
     assert await shown(acme, clock.now()) == [(3, 0), (4, 0)]
     await acme.lose_counters()
     assert await shown(acme, clock.now()) == [(3, 0), (4, 0)]
@@ -161,6 +163,8 @@ async def test_a_hold_ends_in_a_day_that_a_change_of_zone_made_longer(
     hold = await placed(acme, 5, at)
     moved = CustomerInput("acme", timezone="America/Los_Angeles")
     await acme.core.changes.upsert_customer(moved, at, "test")
+    name = keys.counters(SHARD, "acme")
+    assert await acme.core.door.command("HEXISTS", name, f"h{hold.record.id}") == 1
     await acme.core.gate.consume("acme", "chat", 1, None, ms(at))
     assert await shown(acme, at) == [(0, 3), (1, 5)]
     await acme.core.holding.void(whose(hold, at))

@@ -8,9 +8,11 @@ from datetime import timedelta
 
 import pytest
 
+from api.catalog.customers import CustomerInput
 from api.domain import keys
 from api.ledger.charges import Outcome
 from tests.support.clock import FakeClock
+from tests.support.gate import ms
 from tests.support.pending import SHARD, Halfway, halfway
 
 
@@ -123,7 +125,7 @@ async def test_counters_lost_between_pending_and_decision_leave_nothing_counted(
     acme: Halfway, clock: FakeClock, *, drained: bool
 ) -> None:
     await acme.give(10, clock.now())
-    await acme.core.gate.consume("acme", "chat", 2, None, round(clock.now().timestamp() * 1000))
+    await acme.core.gate.consume("acme", "chat", 2, None, ms(clock.now()))
     await acme.drain()
     made = await acme.pend(5, clock.now())
     if drained:
@@ -144,7 +146,7 @@ async def test_counters_lost_between_pending_and_decision_leave_nothing_counted(
 async def test_two_callers_of_one_name_that_are_refused_take_it_back_once(
     acme: Halfway, clock: FakeClock
 ) -> None:
-    await acme.core.gate.consume("acme", "chat", 2, None, round(clock.now().timestamp() * 1000))
+    await acme.core.gate.consume("acme", "chat", 2, None, ms(clock.now()))
     made = await acme.pend(5, clock.now(), "k")
     reply = await acme.counters.admit(made.operation, made.reply.at_ms)
     assert reply.adopted
@@ -158,10 +160,39 @@ async def test_two_callers_of_one_name_that_are_refused_take_it_back_once(
     assert again.attempt == "~other"
 
 
+@pytest.mark.parametrize("drained", [False, True], ids=["journal waits", "journal recorded"])
+async def test_what_was_taken_back_waits_for_nothing(
+    acme: Halfway, clock: FakeClock, *, drained: bool
+) -> None:
+    made = await acme.pend(5, clock.now())
+    if drained:
+        await acme.drain()
+        assert await acme.pending() == [(made.reply.attempt, "open")]
+    await acme.undo(made)
+    await acme.drain()
+    assert await acme.pending() == []
+    assert await acme.used(clock.now()) == [0, 0]
+    assert await acme.recorded() == (0, 0)
+
+
+async def test_what_was_counted_in_a_day_that_a_change_of_zone_made_longer_is_taken_back(
+    acme: Halfway, clock: FakeClock
+) -> None:
+    at = clock.now()
+    await acme.give(10, at)
+    made = await acme.pend(5, at)
+    moved = CustomerInput("acme", timezone="America/Los_Angeles")
+    await acme.core.changes.upsert_customer(moved, at, "test")
+    await acme.core.gate.consume("acme", "chat", 1, None, ms(at), "test")
+    assert await acme.used(at) == [3, 6]
+    await acme.undo(made)
+    assert await acme.used(at) == [0, 1]
+
+
 async def test_what_its_deadline_voided_is_not_taken_back_again(
     acme: Halfway, clock: FakeClock
 ) -> None:
-    await acme.core.gate.consume("acme", "chat", 2, None, round(clock.now().timestamp() * 1000))
+    await acme.core.gate.consume("acme", "chat", 2, None, ms(clock.now()))
     made = await acme.pend(5, clock.now(), "k")
     await acme.drain()
     clock.advance(minutes=3)
