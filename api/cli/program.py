@@ -18,6 +18,7 @@ from api.cli import (
     customers,
     demo,
     entitlements,
+    holds,
     keys,
     migrate,
     overrides,
@@ -50,6 +51,7 @@ for name, group in {
     "entitlements": entitlements.app,
     "overrides": overrides.app,
     "credits": credits.app,
+    "holds": holds.app,
     "usage": usage.app,
     "webhooks": webhooks.app,
 }.items():

@@ -72,7 +72,7 @@ async def test_a_check_says_cost_balance_and_what_would_pass_as_a_consume_would(
         ("claim", 2, False, 10, 1, ["small", "large"]),
         ("claim", 12, False, 60, 1, ["large"]),
         ("chat", 130, True, 9, 130, []),
-        ("chat", 131, False, 12, 130, ["small", "large"]),
+        ("chat", 131, False, 10, 130, ["small", "large"]),
     ):
         decision = (await api.data(CHECK, feature=feature, units=units))["check"]
         assert decision["allowed"] is allowed, (feature, units)
