@@ -89,6 +89,13 @@ def included(call: Call, reply: Reply, attempt: str) -> Taken:
 
 def taken(call: Call, reply: Reply, decided: Decided) -> Taken:
     """Return what quota and credits paid for together."""
+    if len(call.items) == 1:
+        buckets_of_one = _merged([(paid.bucket, paid.credits) for paid in decided.paid])
+        charged = reply.charged[0]
+        funding = Funding(call.items[0].units - charged, charged, decided.credits, buckets_of_one)
+        return Taken(
+            reply.attempt, reply.at_ms, reply.rows, (funding,), decided.balance, replayed=False
+        )
     left = list(decided.paid)
     fundings = []
     for place, (item, charged) in enumerate(zip(call.items, reply.charged, strict=True)):
@@ -112,6 +119,8 @@ def taken(call: Call, reply: Reply, decided: Decided) -> Taken:
 
 
 def _merged(buckets: Sequence[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    if len(buckets) <= 1:
+        return tuple(buckets)
     merged: dict[str, int] = {}
     for bucket, part in buckets:
         merged[bucket] = merged.get(bucket, 0) + part

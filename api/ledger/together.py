@@ -12,6 +12,8 @@ MOST_TOGETHER = 128
 """Keeps one statement short, for callers that wait for the next."""
 LANES = 2
 """Statements under way at once: while one is decided the next is made."""
+WORTH_A_LANE = 16
+"""Fewer wait for the statement under way: each statement costs something for itself."""
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -41,7 +43,7 @@ class Together(Generic[Q, A]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[A] = loop.create_future()
         self._waiting.append((question, future))
-        crowded = len(self._waiting) >= MOST_TOGETHER and len(self._lanes) < LANES
+        crowded = len(self._waiting) >= WORTH_A_LANE and len(self._lanes) < LANES
         if not self._lanes or crowded:
             self._lanes.add(loop.create_task(self._serve(), name="together"))
         return await future

@@ -17,15 +17,23 @@ class Partitions:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: set[str] = set()
+        self._last = (datetime.min.replace(tzinfo=UTC),) * 2
 
     async def ensure(self, instants: Iterable[datetime]) -> None:
         """Make the partitions that events at ``instants`` need.
 
         Cost: nothing when they are known to exist.
         """
+        # Most often everything is of the month that was asked for last.
+        since, until = self._last
+        instants = [at for at in instants if not since <= at < until]
+        if not instants:
+            return
         months = {month_of(at) for at in instants}
         missing = {m for m in months if name_of(m) not in self._known}
         if not missing:
+            latest = max(months)
+            self._last = latest, _following(latest)
             return
         async with self._database.transaction() as conn:
             await conn.execute("set local lock_timeout = '5s'")
@@ -50,6 +58,7 @@ class Partitions:
         for name in ended:
             await self._database.execute(f"drop table if exists {name}")
             self._known.discard(name)
+            self._last = (datetime.min.replace(tzinfo=UTC),) * 2
         return ended
 
 
