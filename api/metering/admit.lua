@@ -18,8 +18,8 @@
 --       12.. feature id, units; for each item
 -- Reply, MessagePack:
 --   {1, entry id, refresh, counted at ms, charged, figures...}   allowed; refresh 1: the snapshot
---                                        wants building again; charged 0, or of k per item the
---                                        units that credits would have to pay
+--                                        wants building again; charged 0, or of k that asks what
+--                                        costs, per item the units that credits would pay for
 --   {2, holding, refresh, charged, rows...}   denied; a row is 0 (not granted) or figures; those
 --                                        of an allocation also where it is not granted
 --   {12, entry id, refresh, counted at ms, charged, attempt, customer id, version, valid until,
@@ -88,21 +88,21 @@ if epoch ~= tonumber(ARGV[1]) or (valid_until > 0 and now_s >= valid_until) then
 end
 local refresh = (refresh_at > 0 and now_s >= refresh_at) and 1 or 0
 
--- The slots of the features asked, read at once.
-local limits_of, slots, m = {}, {'_'}, 1
+-- The slots of the features asked, read at once; those of item i follow slots[first_of[i]].
+local limits_of, first_of, slots, m = {}, {}, {'_'}, 1
 for i = 2, n do
   if facts[i] then
     local feature = unpack_(facts[i])
-    limits_of[i] = feature[2]
-    for j = 1, #feature[2] do
-      local limit = feature[2][j]
+    local limits = feature[2]
+    limits_of[i], first_of[i] = limits, m
+    for j = 1, #limits do
+      local limit = limits[j]
       m = m + 1
-      slots[m] = fields[i] .. ':' .. limit[1] .. (limit[3] == 2 and 'o' or '')
+      slots[m] = fields[i] .. (limit[3] == 2 and ':' .. limit[1] .. 'o' or ':' .. limit[1])
     end
   end
 end
-local ends, counts, helds, touched, touched_held = {}, {}, {}, {}, {}
-local filling = ''
+local ends, counts, helds, touched, filling = {}, {}, {}, {}, ''
 -- A named call needs them also without any limit: with them come the answers of the record. But what
 -- the record decides alone, it remembers alone.
 if m > 1 or (fingerprint ~= '' and action ~= 'p' and action ~= 'h') then
@@ -158,117 +158,136 @@ local function began(bounds, stop, start)
   return start
 end
 
-local counted_at = now
-
--- What stands in the slot of a limit now: units, held ones among them, and its window; nil is past
--- the bounds.
-local function standing(limit, slot)
-  local start, stop = present(limit[4])
-  if not start then
-    return nil
-  end
-  local used, held, before = counts[slot], helds[slot] or 0, ends[slot]
-  if before > stop and stop > 0 then
-    start, stop = began(limit[4], before, start), before
-    if start * 1000 > counted_at then
-      counted_at = start * 1000
+-- How many of these units the overage limits of item i have room for; nil is past their bounds.
+-- Most calls cost nothing, and do without making it.
+local covered_of = costs ~= '' and function(i, units)
+  local limits, first, covered = limits_of[i], first_of[i], nil
+  for j = 1, #limits do
+    local limit = limits[j]
+    if limit[3] == 2 then
+      covered = covered or units
+      local slot = slots[first + j]
+      local start, stop = present(limit[4])
+      if not start then
+        return nil
+      end
+      local used, before = counts[slot], ends[slot]
+      if not (before > stop and stop > 0) and before > 0 and before <= start then
+        used = 0
+      end
+      if limit[2] >= 0 then
+        covered = math.max(0, math.min(covered, limit[2] - used))
+      end
     end
-  elseif before > 0 and before <= start then
-    used, held = 0, 0
   end
-  return used, held, start, stop
+  return covered or 0
 end
 
-local rows, denied, owing = {}, false, false
-local writes, deltas, charged, marks = {}, {}, {}, {}
+local rows, denied, owing, counted_at = {}, false, false, now
+local writes, deltas, charged = {}, {}, 0
+local added, marks
+if costs ~= '' or attempt ~= '' then
+  charged = {}
+end
+if action == 'h' then
+  added, marks = {}, {}
+end
 for i = 2, n do
   local units = tonumber(ARGV[9 + i * 2])
   local limits = limits_of[i]
-  local costing = costs ~= '' and string.byte(costs, i - 1) == 49
-  deltas[i], charged[i - 1] = units, 0
-  if not limits then
-    denied = true
-    rows[i - 1] = 0
-  else
-    local covered = units
-    if costing then
-      covered = 0
-      for j = 1, #limits do
-        local limit = limits[j]
-        if limit[3] == 2 then
-          covered = units
-        end
-      end
-      for j = 1, #limits do
-        local limit = limits[j]
-        if limit[3] == 2 and limit[2] >= 0 then
-          local used = standing(limit, fields[i] .. ':' .. limit[1] .. 'o')
-          if not used then
-            return pack({5})
-          end
-          covered = math.max(0, math.min(covered, limit[2] - used))
-        end
+  deltas[i] = units
+  -- Of the units of an item that costs credits, those that the plan includes.
+  local covered
+  if charged ~= 0 then
+    charged[i - 1] = 0
+    if limits and string.byte(costs, i - 1) == 49 then
+      covered = covered_of(i, units)
+      if not covered then
+        return pack({5})
       end
       charged[i - 1] = units - covered
       owing = owing or covered < units
     end
-    local row, k = {}, 0
+  end
+  if not limits then
+    denied = true
+    rows[i - 1] = 0
+  else
+    local row, k, first = {}, 0, first_of[i]
     for j = 1, #limits do
       local limit = limits[j]
-      local overage = limit[3] == 2
-      local slot = fields[i] .. ':' .. limit[1] .. (overage and 'o' or '')
-      local used, held, start, stop = standing(limit, slot)
-      if not used then
+      local slot = slots[first + j]
+      local start, stop = present(limit[4])
+      if not start then
         return pack({5})
       end
-      local share = (overage and costing) and covered or units
+      local used, before = counts[slot], ends[slot]
+      if before > stop and stop > 0 then
+        start, stop = began(limit[4], before, start), before
+        if start * 1000 > counted_at then
+          counted_at = start * 1000
+        end
+      elseif before > 0 and before <= start then
+        used, helds[slot] = 0, nil
+      end
+      local share = units
+      if covered and limit[3] == 2 then
+        share = covered
+      end
       local reached
       if action == 'r' then
         reached = used - units
-        if reached < held then
+        if reached < (helds[slot] or 0) then
           return pack({10, i - 2})
         end
       elseif action == 's' then
-        reached = units + held
-        deltas[i] = units + held - used
+        reached = units + (helds[slot] or 0)
+        deltas[i] = reached - used
       else
         reached = used + share
         if reached > 9007199254740991 then
           return pack({11, i - 2})
         end
         if limit[2] == -2 or (limit[2] >= 0 and reached > limit[2]
-          and (limit[3] == 0 or (overage and not costing))) then
+          and (limit[3] == 0 or (limit[3] == 2 and not covered))) then
           denied = true
         end
       end
       if touched[slot] == nil then
-        touched[slot], touched_held[slot] = used, held
+        touched[slot] = used
       end
       ends[slot], counts[slot] = stop, reached
-      helds[slot] = action == 'h' and held + share or held
+      if added then
+        added[slot] = (added[slot] or 0) + share
+        local p = #marks
+        marks[p + 1], marks[p + 2], marks[p + 3] = slot, stop, limit[3] == 2 and 1 or 0
+      end
       row[k + 1], row[k + 2], row[k + 3] = limit[1], limit[2], slot
       row[k + 4], row[k + 5] = start, stop
-      row[k + 6], row[k + 7], row[k + 8], row[k + 9] = limit[5], limit[6], limit[3], slot
+      row[k + 6], row[k + 7], row[k + 8], row[k + 9] = limit[5], limit[6], limit[3], 0
       k = k + 9
       writes[#writes + 1] = slot
-      if action == 'h' then
-        local p = #marks
-        marks[p + 1], marks[p + 2], marks[p + 3] = slot, stop, overage and 1 or 0
-      end
     end
     rows[i - 1] = row
   end
 end
 
 local keep = action ~= 'k' and not denied
+if keep and added then
+  for slot, units in pairs(added) do
+    helds[slot] = (helds[slot] or 0) + units
+  end
+end
 for i = 1, n - 1 do
   local row = rows[i]
   if row ~= 0 then
     for k = 3, #row, 9 do
       local slot = row[k]
-      local held = keep and helds[slot] or touched_held[slot]
-      row[k] = (keep and counts[slot] or touched[slot]) - held
-      row[k + 6] = held
+      local held = helds[slot]
+      row[k] = keep and counts[slot] or touched[slot]
+      if held then
+        row[k], row[k + 6] = row[k] - held, held
+      end
     end
   end
 end
@@ -297,8 +316,7 @@ if #writes > 0 then
     local slot = writes[i]
     local held = helds[slot]
     pairs_[p + 1] = slot
-    pairs_[p + 2] = held > 0 and pack(ends[slot], counts[slot], held)
-      or pack(ends[slot], counts[slot])
+    pairs_[p + 2] = held and pack(ends[slot], counts[slot], held) or pack(ends[slot], counts[slot])
     p = p + 2
   end
   if action == 'h' then

@@ -158,7 +158,7 @@ def _allowed(reply: Sequence[Any]) -> Reply:
 
 def _denied(reply: Sequence[Any]) -> Reply:
     holding = decode_holding(reply[1])
-    return Reply(Verdict.DENIED, "", reply[2] == 1, reply[4:], holding, charged=reply[3])
+    return Reply(Verdict.DENIED, "", reply[2] == 1, reply[4:], holding, charged=reply[3] or ())
 
 
 def _replayed(reply: Sequence[Any]) -> Reply:
