@@ -1,5 +1,6 @@
 """Holds over HTTP: what is set aside, taken for good, given back, and refused."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -338,3 +339,26 @@ async def test_every_answer_is_counted_by_door_and_outcome(site: Site) -> None:
     await ok(site, "/v1/void", holdId=held["id"])
     await refused(site, "/v1/void", holdId=held["id"])
     assert [await counted(*one) for one in asked] == [times + 1 for times in before]
+
+
+@pytest.mark.parametrize("feature", ["calls", "claim"])
+async def test_of_a_capture_of_more_and_a_void_at_once_one_wins_whole(
+    site: Site, feature: str
+) -> None:
+    taken = 0
+    for _ in range(4):
+        held = await ok(site, "/v1/hold", feature=feature)
+        said = {"customer": "acme", "holdId": held["id"]}
+        captured, voided = await asyncio.gather(
+            site.post("/v1/capture", {**said, "units": 2}), site.post("/v1/void", said)
+        )
+        assert sorted([captured.status_code, voided.status_code]) == [200, 409]
+        taken += 2 if captured.status_code == 200 else 0
+        found = await site.core.holding.find("acme", held["id"])
+        assert found is not None
+        assert found.record.held == 0
+    if feature == "calls":
+        assert await site.used("calls") == taken
+    else:
+        moved = await accounts(site.core)
+        assert [moved.get("available", 0), moved.get("spent", 0)] == [40 - 5 * taken, 5 * taken]
