@@ -35,7 +35,10 @@ create function credits_charge(
     place integer, outcome smallint, credits bigint, balance bigint, first_at timestamptz,
     first_attempt text, first_answer bytea, paid_items integer[], paid_buckets text[],
     paid_credits bigint[]
-) language plpgsql as $$
+) language plpgsql
+-- Planning anew for the arrays of each batch would cost more than carrying it out.
+set plan_cache_mode = force_generic_plan
+as $$
 declare
     n constant integer := cardinality(p_customers);
     items constant integer := cardinality(i_ops);
@@ -343,7 +346,9 @@ create function credits_resolve(
     p_at timestamptz[], p_fingerprints text[], p_expires timestamptz[], p_units bigint[],
     p_final boolean[], p_until timestamptz[], p_reasons text[], p_actors text[],
     p_correlations text[]
-) returns table (place integer, outcome smallint, answer jsonb) language plpgsql as $$
+) returns table (place integer, outcome smallint, answer jsonb) language plpgsql
+set plan_cache_mode = force_generic_plan
+as $$
 declare
     op integer;
     h holds%rowtype;
