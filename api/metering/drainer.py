@@ -233,7 +233,7 @@ async def _fenced(conn: Connection, epochs: Mapping[int, int]) -> list[int]:
 
 
 async def _write(conn: Connection, entries: Sequence[Entry]) -> None:
-    entries = await _first_told(conn, entries)
+    entries = await _undecided(conn, await _first_told(conn, entries))
     if not entries:
         return
     undone = [e for e in entries if e.action == UNDO]
@@ -259,7 +259,10 @@ async def _write(conn: Connection, entries: Sequence[Entry]) -> None:
     )
     if undone:
         await conn.execute(
-            _sql.drop_pending, [e.customer_id for e in undone], [e.operation_id for e in undone]
+            _sql.end_pending,
+            [e.customer_id for e in undone],
+            [e.operation_id for e in undone],
+            [e.at for e in undone],
         )
     named = [e for e in entries if e.fingerprint]
     if named:
@@ -272,6 +275,23 @@ async def _write(conn: Connection, entries: Sequence[Entry]) -> None:
             [e.fingerprint for e in named],
             [e.answer for e in named],
         )
+
+
+async def _undecided(conn: Connection, entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Leave out the taking back of attempts that were decided all the same.
+
+    Of two callers that had adopted one attempt, one was refused and the other was not.
+    """
+    undone = [e for e in entries if e.action == UNDO]
+    if not undone:
+        return entries
+    rows = await conn.fetch(
+        _sql.decided_attempts, [e.customer_id for e in undone], [e.operation_id for e in undone]
+    )
+    decided = {(row["customer_id"], row["attempt_id"]) for row in rows}
+    return [
+        e for e in entries if e.action != UNDO or (e.customer_id, e.operation_id) not in decided
+    ]
 
 
 async def _await_decision(conn: Connection, entries: Sequence[Entry]) -> None:

@@ -176,11 +176,25 @@ where not exists (
 )
 on conflict do nothing;
 
--- name: drop_pending :exec
--- What the counters took back by themselves.
-delete from credit_pending as p
-using unnest($1::bigint[], $2::text[]) as undone (customer_id, attempt_id)
-where p.customer_id = undone.customer_id and p.attempt_id = undone.attempt_id and p.state = 'open';
+-- name: decided_attempts :many
+-- Which of these attempts the record has decided. credit_operations_by_attempt.
+select customer_id, attempt_id
+from credit_operations
+join unnest($1::bigint[], $2::text[]) as undone (customer_id, attempt_id)
+    using (customer_id, attempt_id);
+
+-- name: end_pending :exec
+-- What the counters took back by themselves: a tombstone, by which another caller that adopted the
+-- attempt can no longer have it decided. Sorted, as other drainers may meet the same.
+insert into credit_pending as p (
+    customer_id, attempt_id, at, deadline, state, told, feature_ids, units, charged
+)
+select customer_id, attempt_id, at, at, 'void', true, '{}', '{}', '{}'
+from unnest($1::bigint[], $2::text[], $3::timestamptz[]) as undone (customer_id, attempt_id, at)
+order by customer_id, attempt_id
+on conflict (customer_id, attempt_id) do update
+set state = 'void', told = true
+where p.state = 'open';
 
 -- name: overdue_pending :many
 -- Pending units past their deadline, and those voided of which the counters do not know yet.
@@ -204,9 +218,9 @@ where p.customer_id = $1 and p.attempt_id = $2;
 
 -- name: void_pending :one
 -- The tombstone: a decision that comes late fails by it. Locked after the usage was taken back, in
--- the order of a drainer that takes it back at the same time; a row that it dropped stays away.
+-- the order of a drainer that takes it back at the same time; what it ended needs no telling.
 update credit_pending set state = 'void'
-where customer_id = $1 and attempt_id = $2
+where customer_id = $1 and attempt_id = $2 and state = 'open'
 returning true;
 
 -- name: forget_pending :exec

@@ -107,16 +107,17 @@ async def test_a_journal_that_is_read_again_neither_counts_nor_awaits_anything_t
     await acme.undo(refused)
     epoch = acme.core.door.epoch(SHARD)
     rows = await acme.core.door.command("XRANGE", keys.journal(SHARD), "-", "+")
+    ended = (refused.reply.attempt, "void")
     for _ in range(2):
         await acme.core.drainer.record({SHARD: epoch}, {SHARD: rows})
         assert await acme.recorded() == (10, 7)
-        assert await acme.pending() == [(open_.reply.attempt, "open")]
+        assert set(await acme.pending()) == {(open_.reply.attempt, "open"), ended}
         await acme.core.database.execute("update drain_positions set entry_ms = 0, entry_seq = 0")
     clock.advance(minutes=3)
     assert await acme.core.deadlines.turn(clock.now()) == 1
     await acme.core.drainer.record({SHARD: epoch}, {SHARD: rows})
     assert await acme.recorded() == (4, 1)
-    assert await acme.pending() == [(open_.reply.attempt, "void")]
+    assert set(await acme.pending()) == {(open_.reply.attempt, "void"), ended}
     assert await acme.used(clock.now()) == [3, 4]
 
 
@@ -170,9 +171,35 @@ async def test_what_was_taken_back_waits_for_nothing(
         assert await acme.pending() == [(made.reply.attempt, "open")]
     await acme.undo(made)
     await acme.drain()
-    assert await acme.pending() == []
+    assert await acme.pending() == [(made.reply.attempt, "void")]
+    assert await acme.core.deadlines.turn(clock.now()) == 0
     assert await acme.used(clock.now()) == [0, 0]
     assert await acme.recorded() == (0, 0)
+
+
+async def test_of_two_callers_of_one_name_the_second_is_not_charged_for_what_the_first_took_back(
+    acme: Halfway, clock: FakeClock
+) -> None:
+    made = await acme.pend(5, clock.now(), "k")
+    assert await acme.decide(made) is Outcome.INSUFFICIENT
+    await acme.undo(made)
+    await acme.drain()
+    await acme.give(10, clock.now())
+    assert await acme.decide(made) is Outcome.VOIDED
+
+
+async def test_what_was_decided_before_its_taking_back_is_recorded_stays_recorded(
+    acme: Halfway, clock: FakeClock
+) -> None:
+    made = await acme.pend(5, clock.now(), "k")
+    assert await acme.decide(made) is Outcome.INSUFFICIENT
+    await acme.give(10, clock.now())
+    await acme.undo(made)
+    assert await acme.decide(made) is Outcome.DONE
+    await acme.drain()
+    assert await acme.recorded() == (5, 2)
+    await acme.core.hydration.forget("acme")
+    assert await acme.used(clock.now()) == [3, 5]
 
 
 async def test_what_was_counted_in_a_day_that_a_change_of_zone_made_longer_is_taken_back(
