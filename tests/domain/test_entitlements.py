@@ -200,6 +200,25 @@ def test_a_shadow_lets_pass_and_so_gives_more_than_a_limit_that_binds() -> None:
     assert combined.limits == (shadow,)
 
 
+def test_what_any_plan_includes_of_what_costs_credits_stays_included() -> None:
+    included = limit(MONTH, 5, overage=True)
+    for other in (PlanFeature(POSTS), offer(POSTS, daily(300)), offer(POSTS, monthly(None))):
+        combined = combine([other, PlanFeature(POSTS, limits=(included,))], [])
+        assert combined is not None
+        assert combined.limits == (included,)
+    more = replace(included, units=7)
+    both = [PlanFeature(POSTS, limits=(x,)) for x in (more, included)]
+    combined = combine(both, [(offer(POSTS, monthly(10)), 2)])
+    assert combined is not None
+    assert combined.limits == (replace(included, units=27),)
+
+
+def test_an_override_changes_how_much_is_included_and_not_that_it_is() -> None:
+    free = plan("free", analyses=(limit(DAY, 50, overage=True),))
+    found = judged(facts(overrides=(override(),)), catalog(plans=[free])).features[ANALYSES]
+    assert [(x.units, x.overage) for x in found.limits] == [(1000, True)]
+
+
 def test_what_no_plan_enables_is_not_given() -> None:
     assert combine([PlanFeature(EXPORT, enabled=False)], []) is None
     assert combine([], []) is None
