@@ -63,6 +63,8 @@ class Hold:
         """List the windows that it counts in."""
         if self.hold.funding is not None:
             return [window_of(figure) for figure in self.hold.windows]
+        if self.feature not in info.context.services.revisions.newest.catalog.features:
+            return []
         figures = await info.context.loaders.figures.load((self.customer, self.feature))
         return [window_of(figure) for figure in figures or ()]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from api.catalog.file import parse
 from tests.support.clock import FakeClock
 from tests.support.credits import CATALOG, accounts, actors, gift
 from tests.support.graphql import Api, served
@@ -211,6 +212,18 @@ async def test_holds_are_listed_newest_first_page_by_page_and_by_state(api: Api)
     bad: list[dict[str, Any]] = [{"first": -1}, {"first": 101}, {"after": "x"}]
     for asked in bad:
         assert (await api.error(HOLDS, **asked))["code"] == "INVALID_INPUT"
+
+
+async def test_a_hold_of_a_feature_that_is_gone_is_listed_and_can_be_voided(api: Api) -> None:
+    hold = await placed(api, "calls", units=2)
+    await placed(api)
+    gone = CATALOG.replace('[features.calls]\nname = "Calls"\nkind = "metered"\n', "")
+    catalog = parse(gone.replace("calls.day = 10\n", ""), "test.toml")
+    await api.core.revisions.apply(catalog, "test", "test", api.clock.now())
+    edges = (await api.data(HOLDS))["customer"]["holds"]["edges"]
+    assert [edge["node"]["windows"] for edge in edges] == [[], []]
+    data = await api.data(VOID, input={"customer": "acme", "holdId": hold["id"]})
+    assert (data["voidHold"]["feature"], data["voidHold"]["state"]) == ("calls", "VOIDED")
 
 
 async def test_a_customer_sees_its_own_holds_and_not_who_placed_them(api: Api) -> None:
