@@ -41,6 +41,7 @@ from api.infra.telemetry import correlation_id
 from api.ledger.charges import Charge, ChargedItem, Charges, Decided, HoldTerms, Outcome
 from api.metering.counters import Operation, Reply, Verdict, pending_answer, read_reply
 from api.metering.journal import instant
+from api.metering.pending import Deadlines
 from api.metering.undo import Undo
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Charging:
         door: RedisDoor,
         judge: Judge,
         undo: Undo,
+        deadlines: Deadlines,
         charges: Charges,
         holders: Holders,
         lacking: Lacking,
@@ -77,6 +79,7 @@ class Charging:
         self._door = door
         self._judge = judge
         self._undo = undo
+        self._deadlines = deadlines
         self._charges = charges
         self._holders = holders
         self._lacking = lacking
@@ -123,7 +126,7 @@ class Charging:
                     await self._give_up(call, reply)
                     return await self._short(call, reply, at)
                 case _:
-                    await self._give_up(call, reply)
+                    await self._give_up(call, reply, decided.outcome)
                     await self._renew(call, decided.outcome, at)
         raise Unavailable("the customer's rights change faster than they can be read; try again")
 
@@ -221,18 +224,22 @@ class Charging:
             await self._give_up(call, reply)
             raise
 
-    async def _give_up(self, call: Call, reply: Reply) -> None:
+    async def _give_up(self, call: Call, reply: Reply, outcome: Outcome | None = None) -> None:
         """Have the counters take back what they let pass; else its deadline does."""
         if not reply.entry:
             return
         try:
-            await self._undo.undo(
+            done = await self._undo.undo(
                 call.customer,
                 call.key or reply.attempt,
                 reply,
                 [(item.feature_id, item.units) for item in call.items],
                 held=call.hold_seconds is not None,
+                void=outcome is Outcome.VOIDED,
             )
+            if outcome is Outcome.OTHER_EPOCH and not done:
+                # Else its units would stand in the way of the next attempt, up to their deadline.
+                await self._deadlines.give_up(call.customer, reply.customer_id, reply.attempt)
         except (NotSent, OutcomeUnknown) as error:
             log.warning("pending units are left to their deadline: %s", error)
 

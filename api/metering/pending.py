@@ -36,12 +36,21 @@ class Deadlines:
         rows = await self._database.fetch(_sql.overdue_pending, at, MOST_IN_A_TURN)
         for row in rows:
             if await self._void(row["customer_id"], row["attempt_id"]):
-                await self._hydration.forget(row["customer_key"])
-                await self._database.execute(
-                    _sql.told_pending, row["customer_id"], row["attempt_id"]
-                )
+                await self._tell(row["customer_key"], row["customer_id"], row["attempt_id"])
         await self._database.execute(_sql.old_tombstones, at - KEEP_TOMBSTONES)
         return len(rows)
+
+    async def give_up(self, customer: str, customer_id: int, attempt: str) -> None:
+        """Void an attempt before its deadline, as the counters that let it pass are gone.
+
+        One that the record does not know yet is left to its deadline. Raises: Unavailable.
+        """
+        if await self._void(customer_id, attempt):
+            await self._tell(customer, customer_id, attempt)
+
+    async def _tell(self, customer: str, customer_id: int, attempt: str) -> None:
+        await self._hydration.forget(customer)
+        await self._database.execute(_sql.told_pending, customer_id, attempt)
 
     async def _void(self, customer_id: int, attempt: str) -> bool:
         """Void one attempt unless it was decided; tell whether the counters have to know."""

@@ -11,6 +11,7 @@
 --       6 MessagePack: flat list of feature id, units; for each item
 --       7 MessagePack: flat list of slot, end of its window (0: never), units, held ones
 --       8 filling that counted it, which begins with its epoch   9 1: the caller named the operation
+--       10 1: the record has voided it, so its answer is forgotten, of whatever epoch it is
 -- Reply, MessagePack: {1} or {7, marker or ''}; {0} where nothing was done: another caller took it
 --   back, its answer is gone, or its epoch is over; where it still counts, its deadline voids it
 -- Cost: O(slots). Bounds: the slots of one call.
@@ -18,7 +19,8 @@ local marker = redis.call('GET', KEYS[1])
 if marker ~= ARGV[1] then
   return cmsgpack.pack({7, marker or ''})
 end
-if string.match(ARGV[8], '^(%d+):') ~= ARGV[1] then
+local other = string.match(ARGV[8], '^(%d+):') ~= ARGV[1]
+if other and ARGV[10] ~= '1' then
   return cmsgpack.pack({0})
 end
 if ARGV[9] == '1' then
@@ -32,6 +34,9 @@ if ARGV[9] == '1' then
     return cmsgpack.pack({0})
   end
   redis.call('DEL', KEYS[4])
+end
+if other then
+  return cmsgpack.pack({0})
 end
 local stored = redis.call('HMGET', KEYS[2], '_', '?', 'g')
 if stored[2] then

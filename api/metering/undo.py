@@ -8,7 +8,7 @@ from typing import Any
 from api.domain import keys
 from api.domain.snapshot import OVERAGE
 from api.infra.lua import Script
-from api.infra.packing import pack
+from api.infra.packing import pack, unpack
 from api.infra.redis import RedisDoor
 from api.metering.counters import FIGURE, Reply, slot_name
 
@@ -29,10 +29,12 @@ class Undo:
         items: Sequence[tuple[int, int]],
         *,
         held: bool,
-    ) -> None:
-        """Take back what ``reply`` counted of ``items``, (feature id, units).
+        void: bool = False,
+    ) -> bool:
+        """Take back what ``reply`` counted of ``items``, (feature id, units); tell whether it was.
 
-        ``held``: it was a hold. Of a named operation only while its answer is still this attempt's,
+        ``held``: it was a hold. ``void``: the record has voided it, so no retry may adopt it, of
+        whatever epoch it is. Of a named operation only while its answer is still this attempt's,
         so several callers that adopted it may ask; else once. Where the counters may not have it
         any more they are filled anew; of another epoch's nothing is taken back.
         Raises: NotSent, OutcomeUnknown; then the attempt's deadline takes it back.
@@ -57,8 +59,9 @@ class Undo:
             pack(slots),
             reply.filling,
             int(operation_id != reply.attempt),
+            int(void),
         )
-        await self._door.call(UNDO, shard, names, told)
+        return bool(unpack(await self._door.call(UNDO, shard, names, told))[0] == 1)
 
 
 def _slots(feature_id: int, row: Sequence[Any]) -> list[tuple[str, int, int]]:

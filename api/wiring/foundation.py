@@ -105,10 +105,12 @@ async def core(
         judge = Judge(door, counters, drainer, hydration, holders, epochs.reachable)
         charges = Charges(database, partitions.ensure)
         lacking = Lacking(database, revisions, holders)
+        deadlines = Deadlines(database, hydration)
         charging = Charging(
             door=door,
             judge=judge,
             undo=Undo(door),
+            deadlines=deadlines,
             charges=charges,
             holders=holders,
             lacking=lacking,
@@ -143,7 +145,7 @@ async def core(
             outage=outage,
             gate=gate,
             holding=holding,
-            deadlines=Deadlines(database, hydration),
+            deadlines=deadlines,
             releases=Releases(database, drainer, hydration, holders, gate),
             repair=Repair(
                 database=database,
