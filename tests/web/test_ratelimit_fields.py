@@ -38,9 +38,7 @@ def parsed(line: bytes) -> dict[str, dict[str, int]]:
 @given(st.lists(figures, max_size=4, unique_by=lambda f: f.window), st.integers(1, MAX_UNITS))
 def test_what_is_said_is_well_formed_and_true(windows: list[WindowFigure], units: int) -> None:
     lines = dict(fields_of("calls", windows, 10**9))
-    binding = {
-        f"calls/{w.window.value}": w for w in windows if w.limit is not None and w.binds
-    }
+    binding = {f"calls/{w.window.value}": w for w in windows if w.limit is not None and w.binds}
     assert bool(lines) == bool(binding)
     if not binding:
         return
