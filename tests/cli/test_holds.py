@@ -19,7 +19,7 @@ def test_holds_are_listed_by_state_and_ended_with_a_reason(
     for units in (2, 3):
         said = {"customer": customer, "feature": "tx_analyze", "units": units}
         status, hold = server.post("/v1/hold", said, key)
-        assert status == 200
+        assert status == 200, hold
         held.append(hold["id"])
     assert [(h["id"], h["state"], h["units"], h["actor"]) for h in listed(server, customer)] == [
         (held[1], "open", 3, "key:test"),
