@@ -1,12 +1,13 @@
 set local lock_timeout = '5s';
 
 -- What units cost, in whole credits: units x credits / per, rounded, at least the minimum.
--- Equals cost_of in api/domain/credits.py; numeric, because the product may pass 2^63.
+-- Equals cost_of in api/domain/credits.py; numeric, because the product may pass 2^63, and div,
+-- because a quotient of numeric is itself rounded.
 create function credit_cost(
     units bigint, credits bigint, per bigint, rounding text, minimum bigint
 ) returns bigint language sql immutable as $$
     select case when units = 0 then 0 else greatest(minimum, (case rounding
-        when 'up' then ceil(units::numeric * credits / per)
+        when 'up' then div(units::numeric * credits + per - 1, per)
         when 'down' then div(units::numeric * credits, per)
         else div(2 * units::numeric * credits + per, 2 * per)
     end)::bigint) end
