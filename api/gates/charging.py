@@ -144,6 +144,9 @@ class Charging:
         if len(call.items) != 1:
             return None
         item = call.items[0]
+        if call.key is not None and self._lacking.included_somewhere(item.feature.key):
+            # Its first answer may be one of the counters, from when a plan included the units.
+            return None
         rights = self._rights.get((call.customer, item.feature_id))
         if rights is None or 0 < rights.valid_until_s <= call.at_ms // 1000:
             return None

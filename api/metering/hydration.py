@@ -138,8 +138,12 @@ class Hydration:
 
     async def read(self, snapshot: Snapshot, at: datetime) -> Filling:
         """Read what the record says was used, and what of it is held."""
+        slots = slots_of(snapshot, at)
+        # First, so that who ends one of them from now on has the counters know.
+        counted = sorted({slot.feature_id for slot in slots})
+        await self._database.execute(_sql.count_holds, snapshot.customer_id, counted)
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as conn:
-            used = await used_in(conn, snapshot.customer_id, slots_of(snapshot, at))
+            used = await used_in(conn, snapshot.customer_id, slots)
             rows = await conn.fetch(_sql.open_holds, snapshot.customer_id)
         fields = {row["id"]: _hold_field(row) for row in rows}
         counters: list[str | int] = []

@@ -158,6 +158,11 @@ select id, feature_id, units, charged, captured, at, version from holds
 where customer_id = $1 and state = 'open' and counted
 order by at, id;
 
+-- name: count_holds :exec
+-- Holds placed while no limit counted their feature, which one does now. holds_open.
+update holds set counted = true
+where customer_id = $1 and state = 'open' and not counted and feature_id = any ($2::integer[]);
+
 -- name: record_pending :exec
 -- What the counters let pass and the record has yet to decide. Before record_events: what is in the
 -- record already was decided, or given up, or is pending from an earlier reading of the journal.
