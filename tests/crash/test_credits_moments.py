@@ -137,7 +137,6 @@ MEANWHILE: tuple[Steps, ...] = (
     voided,
     voided_and_flushed,
 )
-SUCH = pytest.mark.parametrize("meanwhile", MEANWHILE, ids=lambda step: step.__name__)
 
 
 def no_counters(scene: Scene) -> None:
@@ -321,36 +320,36 @@ async def test_what_no_counter_counts_is_charged_once(
 
 @pytest.mark.parametrize("held", [False, True], ids=["consume", "hold"])
 @pytest.mark.parametrize("lost", ["unsent", "unheard"])
-@SUCH
 async def test_a_refusal_that_could_not_be_taken_back_ends_at_its_deadline(
-    scene: Scene, meanwhile: Steps, lost: str, *, held: bool
+    scene: Scene, lost: str, *, held: bool
 ) -> None:
-    customer = await newcomer(scene.other, 3, scene.clock.now())
-    await standing(scene.dying, customer, scene.clock.now())
-    key = f"k{next(_keys)}"
-    take = scene.hold if held else scene.consume
-    async with scene.record.pause("credits_charge") as reached:
-        asked = asyncio.create_task(take(scene.dying, customer, key))
-        await reached.wait()
-        if lost == "unsent":
-            scene.counters.cut()
-        else:
-            scene.counters.lose_replies(1)
-    with suppress(Unavailable):
-        assert isinstance(await asked, Denied)
-    await scene.mend()
-    await meanwhile(scene)
-    assert isinstance(await take(scene.other, customer, key), Denied)
-    await grant(scene.other, customer, 17, scene.clock.now())
-    outcome = await take(scene.other, customer, key)
-    assert isinstance(outcome, Consumption | Hold)
-    assert not outcome.replayed
-    await scene.wait_out()
-    cost = 10 if lost == "unsent" and forgotten(undecided, meanwhile) else 4
-    assert await books(scene.other, customer) == Books(
-        5, cost // 2, 20 - cost, cost if held else 0, 0 if held else cost, 1
-    )
-    await agree(scene.other, customer, scene.clock.now())
+    for meanwhile in MEANWHILE:
+        customer = await newcomer(scene.other, 3, scene.clock.now())
+        await standing(scene.dying, customer, scene.clock.now())
+        key = f"k{next(_keys)}"
+        take = scene.hold if held else scene.consume
+        async with scene.record.pause("credits_charge") as reached:
+            asked = asyncio.create_task(take(scene.dying, customer, key))
+            await reached.wait()
+            if lost == "unsent":
+                scene.counters.cut()
+            else:
+                scene.counters.lose_replies(1)
+        with suppress(Unavailable):
+            assert isinstance(await asked, Denied)
+        await scene.mend()
+        await meanwhile(scene)
+        assert isinstance(await take(scene.other, customer, key), Denied)
+        await grant(scene.other, customer, 17, scene.clock.now())
+        outcome = await take(scene.other, customer, key)
+        assert isinstance(outcome, Consumption | Hold)
+        assert not outcome.replayed
+        await scene.wait_out()
+        cost = 10 if lost == "unsent" and forgotten(undecided, meanwhile) else 4
+        assert await books(scene.other, customer) == Books(
+            5, cost // 2, 20 - cost, cost if held else 0, 0 if held else cost, 1
+        )
+        await agree(scene.other, customer, scene.clock.now())
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["consume", "hold"])
