@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 
@@ -18,15 +18,10 @@ import pytest
 from api.domain.errors import Unavailable
 from api.gates.held import Hold
 from api.gates.outcome import Consumption, Denied
-from api.wiring import Core
 from tests.support.clock import FakeClock
-from tests.support.flaky import FlakyWay, flaky_way
-from tests.support.flaky_record import FlakyRecord, flaky_record
-from tests.support.gate import ms, opened
+from tests.support.dying import DyingScene as Scene
+from tests.support.dying import dying_scene
 from tests.support.spending import (
-    ACTOR,
-    CATALOG,
-    DEADLINE,
     Books,
     agree,
     books,
@@ -37,66 +32,13 @@ from tests.support.spending import (
     whose,
     work,
 )
-from tests.support.waiting import eventually
 
 _keys = count(1)
 
 
-@dataclass
-class Scene:
-    """Two processes on one record and one counter store; the ways of the first may fail."""
-
-    clock: FakeClock
-    dying: Core
-    other: Core
-    record: FlakyRecord
-    counters: FlakyWay
-
-    async def consume(
-        self, core: Core, customer: str, key: str | None, units: int = 5, feature: str = "chat"
-    ) -> Consumption | Denied:
-        return await core.gate.consume(customer, feature, units, key, ms(self.clock.now()))
-
-    async def hold(
-        self, core: Core, customer: str, key: str | None, units: int = 5
-    ) -> Hold | Denied:
-        at = ms(self.clock.now())
-        return await core.holding.place(customer, "chat", units, key, at, seconds=3600, actor=ACTOR)
-
-    async def flush(self) -> None:
-        await self.other.door.command("FLUSHALL")
-
-    async def mend(self) -> None:
-        """Have both ways stand again, for the next one who dies."""
-        self.counters.lose_replies(0)
-        self.counters.down = False
-        self.record.forgive()
-        await eventually(self.up)
-
-    async def up(self) -> bool:
-        try:
-            await self.dying.door.command("PING")
-        except Unavailable:
-            return False
-        return True
-
-    async def wait_out(self) -> None:
-        self.clock.advance(seconds=round(DEADLINE.total_seconds()))
-        await work(self.other, self.clock.now())
-
-
 @pytest.fixture
 async def scene(database_url: str, redis_url: str, clock: FakeClock) -> AsyncIterator[Scene]:
-    async with (
-        flaky_record(database_url) as record,
-        flaky_way(redis_url) as counters,
-        opened(record.url, counters.url, clock, CATALOG) as dying,
-        opened(database_url, redis_url, clock, CATALOG) as other,
-    ):
-        made = Scene(clock, dying, other, record, counters)
-        # Every script known, so that the next call of any is one request.
-        assert isinstance(await made.consume(dying, "acme", None, 30), Denied)
-        assert isinstance(await made.hold(dying, "acme", None, 30), Denied)
+    async with dying_scene(database_url, redis_url, clock) as made:
         yield made
 
 
