@@ -3,7 +3,10 @@
 import argparse
 import asyncio
 
+from bench import credits as debits
 from bench import drain, requests, storage, webhooks
+
+PARTS = ("requests", "credits", "storage", "drain", "webhooks")
 
 
 def tell(line: str) -> None:
@@ -14,16 +17,17 @@ def tell(line: str) -> None:
 async def main() -> None:
     """Run what was asked for, or everything."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("what", nargs="*", choices=["requests", "storage", "drain", "webhooks", []])
+    parser.add_argument("what", nargs="*", choices=[*PARTS, []])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--customers", type=int, default=100_000)
     given = parser.parse_args()
-    parser_default = ["requests", "storage", "drain", "webhooks"]
-    asked = given.what or parser_default
+    asked = given.what or PARTS
     tell(requests.machine())
     if "requests" in asked:
         await requests.run(given.rounds, given.seconds, tell)
+    if "credits" in asked:
+        await debits.run(given.rounds, given.seconds, tell)
     if "storage" in asked:
         await storage.run(given.customers, tell)
     if "drain" in asked:

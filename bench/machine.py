@@ -8,13 +8,25 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 SERVER_CORE, OTHER_CORE = 0, 1
 CONNECTIONS = 64
 _TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """What follows an answer: what ``pattern`` finds in it is sent to ``path``.
+
+    ``%h`` and ``%w`` stand in ``template`` for the first and the second thing found.
+    """
+
+    pattern: str
+    path: str
+    template: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +50,23 @@ class Round:
 
 
 def tree(pid: int) -> list[int]:
-    """Return ``pid`` and all processes below it."""
+    """Return ``pid`` and all processes below it; one that ends meanwhile has none."""
     found = [pid]
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        children = task / "children"
-        if children.exists():
-            for child in children.read_text().split():
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
                 found += tree(int(child))
     return found
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the CPU that these processes have used, user and system."""
+    """Return the CPU that these processes and their ended children have used, user and system."""
     total = 0
     for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
+        # One that ended meanwhile is in its parent's figures.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15]))
     return total / _TICK
 
 
@@ -110,8 +123,12 @@ async def load(
     seconds: int,
     server_pid: int,
     beside: Mapping[str, int],
+    then: Then | None = None,
 ) -> Round:
-    """Load ``url`` from the other core and return what it cost."""
+    """Load ``url`` from the other core and return what it cost.
+
+    ``%d`` stands in ``template`` for a customer's number, ``%k`` for a name used once.
+    """
     wrk = shutil.which("wrk")
     if wrk is None:
         raise RuntimeError("wrk is not installed: apt-get install wrk")
@@ -135,6 +152,7 @@ async def load(
         "--",
         template,
         str(customers),
+        *(("", "", "") if then is None else (then.pattern, then.template, then.path)),
         *headers,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 from api.catalog.customers import CustomerInput
 from api.catalog.file import parse
+from api.domain.catalog import Bucket
 from api.gates.api_keys import ApiKeys
 from api.infra.clock import SystemClock
 from api.infra.migrations import Migrator
+from api.infra.postgres import Database
 from api.infra.settings import Settings
+from api.ledger.entries import Why
+from api.ledger.grants import NewGrant, give
 from api.wiring import core
 
 CUSTOMERS = 1_000
@@ -32,13 +37,20 @@ calls = { day = 1_000_000_000, month = 1_000_000_000 }
 """
 
 
-async def prepare(database_url: str, redis_url: str, customers: int = CUSTOMERS) -> str:
+async def prepare(
+    database_url: str,
+    redis_url: str,
+    customers: int = CUSTOMERS,
+    catalog: str = CATALOG,
+    feature: str = FEATURE,
+    credits_each: int = 0,
+) -> str:
     """Migrate, apply the catalog, make the customers; return an API key."""
     await Migrator(database_url).up()
     clock = SystemClock()
     async with core(Settings(), clock, database_url, redis_url) as built:
         at = clock.now()
-        await built.revisions.apply(parse(CATALOG, "bench.toml"), "bench", "bench", at)
+        await built.revisions.apply(parse(catalog, "bench.toml"), "bench", "bench", at)
         for start in range(0, customers, 100):
             await asyncio.gather(
                 *(
@@ -46,12 +58,14 @@ async def prepare(database_url: str, redis_url: str, customers: int = CUSTOMERS)
                     for n in range(start, min(start + 100, customers))
                 )
             )
+        if credits_each:
+            await _give(built.database, credits_each, at)
         for start in range(0, customers, 100):
             # So that what is measured is not the first filling of the counters.
             at_ms = int(clock.now().timestamp() * 1000)
             await asyncio.gather(
                 *(
-                    built.gate.check(f"c{n}", FEATURE, 1, at_ms)
+                    built.gate.check(f"c{n}", feature, 1, at_ms)
                     for n in range(start, min(start + 100, customers))
                 )
             )
@@ -59,3 +73,18 @@ async def prepare(database_url: str, redis_url: str, customers: int = CUSTOMERS)
             "bench", ["consume"], at, actor="bench", reason="bench"
         )
         return plain
+
+
+async def _give(database: Database, credits_each: int, at: datetime) -> None:
+    """Give every customer the same credits, which do not expire."""
+    ids = await database.fetch("select id from customers")
+    why = Why("bench", "bench", "bench")
+    async with database.transaction() as conn:
+        await give(
+            conn,
+            [
+                NewGrant(row["id"], "bench", Bucket.PERMANENT, 50, credits_each, at, why)
+                for row in ids
+            ],
+            at,
+        )
