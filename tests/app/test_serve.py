@@ -37,11 +37,15 @@ def _prepared(server: Server) -> str:
 
 
 def _named(server: Server, module: str) -> list[int]:
-    return [
-        pid
-        for pid in server.pids()
-        if f"-m\0{module}\0" in Path(f"/proc/{pid}/cmdline").read_text()
-    ]
+    return [pid for pid in server.pids() if f"-m\0{module}\0" in _command(pid)]
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        # It ended after it was listed.
+        return ""
 
 
 def test_a_server_says_when_it_answers_and_stops_whole_when_told(data_dir: Path) -> None:
