@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from api.domain.errors import HeadroomError, InvalidInput
+from api.domain.errors import HeadroomError, InvalidInput, Unavailable
 
 
 class SignatureRefused(InvalidInput):
@@ -88,3 +88,22 @@ class BadQuantity(Unapplicable):
 
     problem = "bad_quantity"
     at_once = True
+
+
+class ProviderRefused(HeadroomError):
+    """The provider refuses what was asked of it, for good; ``declined``: for want of a payment."""
+
+    code = "PROVIDER_REFUSED"
+    status = 402
+
+    def __init__(self, message: str, *, declined: bool) -> None:
+        super().__init__(message)
+        self.declined = declined
+
+
+class Throttled(Unavailable):
+    """The provider limits our calls, and may have said for how long."""
+
+    def __init__(self, message: str, retry_after_seconds: int | None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds

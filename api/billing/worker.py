@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from api.billing import payments, purchases
+from api.billing import looks, payments, purchases
 from api.billing.claims import Claim, Claims, DueEvent, LockLost
 from api.billing.payers import Payers
 from api.billing.payments import Payment
@@ -123,7 +123,7 @@ class InboxWorker:
                 log.info("event handled: %s", outcome, extra=facts)
 
     async def _apply(self, claim: Claim, events: Sequence[DueEvent], at: datetime) -> None:
-        hints = [await self._hint(event) for event in events]
+        hints = [await self._hint(event, claim.object_id) for event in events]
         named = next((hint.object_id for hint in hints if hint.object_id), None)
         if named is not None and named != claim.object_id:
             await self._claims.redirect(events, named, at)
@@ -273,7 +273,9 @@ class InboxWorker:
         await self._write(conn, sorted(concerned), record, concerned, at)
         return concerned
 
-    async def _hint(self, event: DueEvent) -> Hint:
+    async def _hint(self, event: DueEvent, object_id: str) -> Hint:
+        if (ours := looks.hint_of(event.type, object_id)) is not None:
+            return ours
         if event.version == self._provider.version:
             return self._provider.hint(event.type, event.payload)
         if self._provider.reads:

@@ -15,6 +15,25 @@ with stored as (
 )
 select id, case state when 'pending' then pg_notify('headroom_webhooks', '') end from stored;
 
+-- name: look :exec
+-- Events of our own, one for each object; workers hear of them with the caller's commit. Where one
+-- for the same object waits already, that one will see what this one would.
+with stored as (
+    insert into webhook_events (
+        provider, event_id, type, object_id, provider_created_at, received_at, payload,
+        next_attempt_at, correlation_id
+    )
+    select $1, event_id, $3, object_id, $5, $5, '{}', $5, $6
+    from unnest($2::text[], $4::text[]) as given (event_id, object_id)
+    where not exists (
+        select from webhook_events as e
+        where e.provider = $1 and e.object_id = given.object_id and e.type = $3
+            and e.state = 'pending' and e.attempts = 0
+    )
+    returning id
+)
+select pg_notify('headroom_webhooks', '') from (select count(*) from stored) as told;
+
 -- name: wake :exec
 -- Tells every worker that there is something to do.
 select pg_notify('headroom_webhooks', '');
