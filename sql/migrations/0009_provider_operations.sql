@@ -1,0 +1,36 @@
+set local lock_timeout = '5s';
+
+-- What somebody asks of the provider, written before it is asked: the operation's id is the
+-- idempotency key there, so that an unknown outcome is found out by asking again.
+create table provider_operations (
+    id bigint generated always as identity primary key,
+    operation_id text not null constraint provider_operations_unique unique,
+    provider text not null,
+    customer_id bigint references customers,
+    action text not null,
+    object_id text,
+    request jsonb not null,
+    -- The caller's own name for it: said again it is the same operation.
+    caller_key text,
+    fingerprint text not null,
+    state text not null default 'pending'
+        constraint provider_operations_state
+        check (state in ('pending', 'answered', 'confirmed', 'refused')),
+    answer jsonb,
+    error text,
+    attempts integer not null default 0,
+    next_attempt_at timestamptz not null,
+    actor text not null,
+    reason text not null,
+    correlation_id text,
+    created_at timestamptz not null,
+    answered_at timestamptz,
+    ended_at timestamptz
+);
+create unique index provider_operations_by_key
+    on provider_operations (coalesce(customer_id, 0), caller_key) where caller_key is not null;
+create index provider_operations_due on provider_operations (next_attempt_at, id)
+    where state = 'pending';
+create index provider_operations_unconfirmed on provider_operations (provider, object_id)
+    where state = 'answered';
+create index provider_operations_by_customer on provider_operations (customer_id, id);

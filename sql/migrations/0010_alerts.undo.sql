@@ -1,0 +1,4 @@
+set local lock_timeout = '5s';
+
+drop table provider_cursors;
+drop table alerts;

@@ -1,0 +1,4 @@
+set local lock_timeout = '5s';
+
+drop table reconciliation_runs;
+drop table reconciliation_queue;

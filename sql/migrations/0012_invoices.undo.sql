@@ -1,0 +1,4 @@
+set local lock_timeout = '5s';
+
+drop table subscription_changes;
+drop table invoices;
