@@ -12,11 +12,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import stripe
 
+from api.billing.budget import Budget
 from api.billing.problems import (
     NotAtProvider,
     ProviderRefused,
@@ -31,18 +34,29 @@ VERSION = stripe.api_version
 
 TOLERANCE_SECONDS = 300
 _IN_A_PAGE = 100
+_MOST_REFUSED = 8
 
 _Answer = TypeVar("_Answer")
 _Listed = stripe.ListObject[Any]
 
 
 class StripeApi:
-    """Calls of Stripe's API under one key; without an ``api_key`` nothing can be asked."""
+    """Calls of Stripe's API under one key; without an ``api_key`` nothing can be asked.
+
+    Without a ``budget`` nothing holds calls back. Those of ``background`` work wait for their share
+    of it, and pages that Stripe refuses for their number are asked for again.
+    """
 
     def __init__(
-        self, api_key: str | None, api_base: str | None = None, timeout_seconds: float = 10.0
+        self,
+        api_key: str | None,
+        api_base: str | None = None,
+        timeout_seconds: float = 10.0,
+        budget: Budget | None = None,
     ) -> None:
         self._timeout_seconds = timeout_seconds
+        self._budget = budget
+        self._in_background = False
         self._http: stripe.HTTPXClient | None = None
         self._client: stripe.StripeClient | None = None
         if api_key is not None:
@@ -61,6 +75,13 @@ class StripeApi:
             await self._http.close_async()  # type: ignore[no-untyped-call] # the package's own
 
     @property
+    def background(self) -> StripeApi:
+        """The same calls for work that nobody waits for; closed with this one."""
+        other = copy(self)
+        other._in_background = True  # noqa: SLF001 - of the same class
+        return other
+
+    @property
     def answers(self) -> bool:
         """Whether anything can be asked: a key is configured."""
         return self._client is not None
@@ -77,9 +98,21 @@ class StripeApi:
 
         Raises: Unavailable, Throttled, NotAtProvider, ProviderRefused, Unreadable.
         """
-        async with _mapped():
-            async with asyncio.timeout(self._timeout_seconds):
-                return await call
+        if self._budget is not None:
+            try:
+                await self._budget.take(background=self._in_background)
+            except BaseException:
+                if asyncio.iscoroutine(call):
+                    call.close()
+                raise
+        try:
+            async with _mapped():
+                async with asyncio.timeout(self._timeout_seconds):
+                    return await call
+        except Throttled as error:
+            if self._budget is not None:
+                self._budget.pause(error.retry_after_seconds)
+            raise
 
     async def pages(
         self, list_page: Callable[[Any], Awaitable[_Listed]], **about: str
@@ -99,12 +132,20 @@ class StripeApi:
         after: dict[str, str] = {}
         more = True
         while more:
-            page = await self.ask(list_page({**about, **after, "limit": _IN_A_PAGE}))
+            page = await self._page(partial(list_page, {**about, **after, "limit": _IN_A_PAGE}))
             found = [one.to_dict() for one in page.data]
             more = page.has_more and bool(found)
             if found:
                 after = {"starting_after": found[-1]["id"]}
                 yield found
+
+    async def _page(self, call: Callable[[], Awaitable[_Listed]]) -> _Listed:
+        for _ in range(_MOST_REFUSED if self._in_background and self._budget else 0):
+            try:
+                return await self.ask(call())
+            except Throttled:
+                continue  # the budget holds the next call back for as long as Stripe said
+        return await self.ask(call())
 
 
 def require_signature(

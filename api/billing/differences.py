@@ -1,0 +1,127 @@
+"""How the provider's subscriptions and ours differ, and which of several live ones is one too many.
+
+Both sides are told in our own words before they are compared, so a difference is always something
+that would be written otherwise today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from api.catalog.subscriptions import SubscriptionRecord
+from api.domain.catalog import Catalog
+from api.domain.entitlements import SubscriptionStatus
+from api.domain.event_order import TERMINAL
+
+COMPARED = (
+    "customer_id",
+    "status",
+    "plan",
+    "price",
+    "pending_plan",
+    "add_ons",
+    "current_period_start",
+    "current_period_end",
+    "billing_anchor",
+    "trial_ends_at",
+    "cancel_at_period_end",
+    "ends_at",
+)
+"""What of a subscription the provider decides; ``paid_until`` comes of invoices."""
+
+_LIVE = (
+    SubscriptionStatus.ACTIVE,
+    SubscriptionStatus.TRIALING,
+    SubscriptionStatus.PAST_DUE,
+    SubscriptionStatus.UNPAID,
+    SubscriptionStatus.PAUSED,
+)
+
+
+class Kind(StrEnum):
+    """In which way a subscription differs."""
+
+    MISSING = "missing"
+    """The provider has it, and we do not."""
+    CHANGED = "changed"
+    """Both have it, and it is not the same."""
+    GONE = "gone"
+    """It is live here, and the provider does not list it."""
+    UNKNOWN = "unknown"
+    """The provider has it for nobody whom we know."""
+    UNREADABLE = "unreadable"
+    """It cannot be told in our words; ``fields`` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One subscription that differs; ``fields`` are (name, here, at the provider)."""
+
+    kind: Kind
+    subscription_id: str
+    customer_id: int | None
+    fields: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def healable(self) -> bool:
+        """Whether reading the object again puts it right."""
+        return self.kind in (Kind.MISSING, Kind.CHANGED, Kind.GONE)
+
+
+def difference(told: SubscriptionRecord, known: SubscriptionRecord | None) -> Difference | None:
+    """Return how what the provider tells differs from what is known, None where it does not.
+
+    One that ended and was never known differs in nothing that matters any more.
+    """
+    if known is None:
+        if told.status in TERMINAL:
+            return None
+        said = (("status", "", told.status.value), ("plan", "", told.plan or ""))
+        return Difference(Kind.MISSING, told.provider_id, told.customer_id, said)
+    fields = tuple(
+        (name, _plain(getattr(known, name)), _plain(getattr(told, name)))
+        for name in COMPARED
+        if getattr(known, name) != getattr(told, name)
+    )
+    if not fields:
+        return None
+    return Difference(Kind.CHANGED, told.provider_id, told.customer_id, fields)
+
+
+def duplicates(
+    catalog: Catalog, held: Iterable[SubscriptionRecord], *, one_each: bool
+) -> list[SubscriptionRecord]:
+    """Return those of one customer's live subscriptions that are one too many.
+
+    Of each group one stays: paid before unpaid, then the plan of the highest rank, then by status
+    (active, trialing, past due, unpaid, paused), then the oldest here. ``one_each``: a customer has
+    one subscription with a plan; otherwise one for each plan. Add-ons of their own never count.
+    """
+    groups: dict[str, list[SubscriptionRecord]] = {}
+    for record in held:
+        if record.plan is not None and record.status in _LIVE:
+            groups.setdefault("" if one_each else record.plan, []).append(record)
+    return [extra for group in groups.values() for extra in _in_order(catalog, group)[1:]]
+
+
+def _in_order(catalog: Catalog, group: Sequence[SubscriptionRecord]) -> list[SubscriptionRecord]:
+    def place(record: SubscriptionRecord) -> tuple[bool, int, int, int]:
+        plan = catalog.plans.get(record.plan or "")
+        rank = -1 if plan is None else plan.rank
+        return record.paid_until is None, -rank, _LIVE.index(record.status), record.id or 0
+
+    return sorted(group, key=place)
+
+
+def _plain(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case tuple():
+            return ", ".join(f"{key} x {quantity}" for key, quantity in value)
+        case SubscriptionStatus():
+            return value.value
+        case _:
+            return str(value)
