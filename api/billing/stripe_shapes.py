@@ -20,6 +20,9 @@ from api.domain.entitlements import SubscriptionStatus
 LINK = "headroom_customer"
 """The key of ``metadata`` under which Stripe was told the product's name for a customer."""
 
+PRICE = "headroom_price"
+"""The key of ``metadata`` that keeps a price's name after its lookup key went to another price."""
+
 LONGEST_ID = 255
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
@@ -35,6 +38,12 @@ Reference = str | _Expanded | None
 class _Price(msgspec.Struct):
     id: str
     lookup_key: str | None = None
+    metadata: dict[str, str] | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The catalog's name: a price that was replaced still sells what it was made for."""
+        return self.lookup_key or (self.metadata or {}).get(PRICE) or None
 
 
 class _Item(msgspec.Struct):
@@ -127,7 +136,7 @@ def subscription(obj: object, items: list[Any] | None = None) -> ProviderSubscri
         customer_key=key_of(shape.metadata),
         status=status,
         items=parts,
-        pending=tuple(i.price.lookup_key for i in waiting or () if i.price.lookup_key),
+        pending=tuple(name for i in waiting or () if (name := i.price.name)),
         billing_anchor=_maybe(shape.billing_cycle_anchor),
         trial_ends_at=_maybe(shape.trial_end),
         cancel_at_period_end=shape.cancel_at_period_end,
@@ -158,7 +167,7 @@ def claimed_by(payload: object) -> tuple[str | None, str | None]:
 
 def _item(item: _Item) -> ProviderItem:
     return ProviderItem(
-        price=item.price.lookup_key,
+        price=item.price.name,
         price_id=item.price.id,
         quantity=1 if item.quantity is None else item.quantity,
         period_start=instant(item.current_period_start),

@@ -12,6 +12,7 @@ from api.catalog.difference import Change, difference
 from api.catalog.file import load
 from api.catalog.problems import CatalogError
 from api.catalog.revisions import NoCatalog
+from api.cli import catalog_push
 from api.cli.operator import actor_name
 from api.cli.options import Actor, DataDir, Json
 from api.cli.output import note, say, say_json
@@ -21,6 +22,7 @@ from api.domain.errors import InvalidInput
 from api.wiring import Core
 
 app = typer.Typer(no_args_is_help=True, help="What is sold: check, compare and apply a file.")
+app.command(name="push")(catalog_push.push)
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A catalog in TOML.")]
 

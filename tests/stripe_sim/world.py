@@ -60,7 +60,7 @@ class World:
 
     def make(self, kind: str, prefix: str, **fields: Any) -> Json:
         """Hold a new object."""
-        made = new(kind, id=self.name(prefix), **fields)
+        made = new(kind, **{"id": self.name(prefix), **fields})
         if "created" in made and not made["created"]:
             made["created"] = self.now
         return self.store.add(made)
