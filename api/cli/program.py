@@ -11,6 +11,7 @@ import sys
 import typer
 
 from api.cli import (
+    alerts,
     catalog,
     credit_acts,
     credit_repair,
@@ -54,6 +55,7 @@ for name, group in {
     "holds": holds.app,
     "usage": usage.app,
     "webhooks": webhooks.app,
+    "alerts": alerts.app,
 }.items():
     app.add_typer(group, name=name)
 

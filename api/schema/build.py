@@ -5,6 +5,7 @@ from __future__ import annotations
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from api.schema.alerts import AlertActions, AlertQuestions
 from api.schema.audit import AuditQuestions
 from api.schema.bookkeeping import CreditActions, CreditQuestions
 from api.schema.catalogs import CatalogActions, CatalogQuestions
@@ -35,6 +36,7 @@ class Query(
     CredentialQuestions,
     WebhookQuestions,
     AuditQuestions,
+    AlertQuestions,
 ):
     """Everything that can be asked."""
 
@@ -50,6 +52,7 @@ class Mutation(
     CreditActions,
     CredentialActions,
     WebhookActions,
+    AlertActions,
 ):
     """Everything that can be done."""
 

@@ -60,6 +60,7 @@ FIELDS: Mapping[str, Rule] = {
     "Query.webhookEvent": _SUPPORT,
     "Query.signatureFailures": _SUPPORT,
     "Query.signatureFailureGroups": _SUPPORT,
+    "Query.alerts": _SUPPORT,
     "Query.catalogRevisions": _SUPPORT,
     "Query.apiKeys": _ADMIN,
     "Mutation.consume": _USE,
@@ -87,6 +88,7 @@ FIELDS: Mapping[str, Rule] = {
     "Mutation.rebuildAllEntitlements": _ADMIN,
     "Mutation.replayWebhook": _SUPPORT,
     "Mutation.replayWebhooks": _SUPPORT,
+    "Mutation.acknowledgeAlert": _SUPPORT,
     "Mutation.applyCatalog": _ADMIN,
     "Mutation.createApiKey": _ADMIN,
     "Mutation.revokeApiKey": _ADMIN,
@@ -104,6 +106,9 @@ FIELDS: Mapping[str, Rule] = {
 
 TYPES: frozenset[str] = frozenset(
     {
+        "Alert",
+        "AlertConnection",
+        "AlertEdge",
         "ApiKey",
         "AuditEntry",
         "AuditEntryConnection",

@@ -39,6 +39,7 @@ class Retention:
             "answers": (_sql.old_answers, (answers,)),
             "blind operations": (_sql.old_blind, (answers,)),
             "drain positions": (_sql.old_positions, ()),
+            "alerts": (_sql.old_alerts, (at - timedelta(days=keep.keep_audit_days),)),
             "audit": (_sql.old_acts, (at - timedelta(days=keep.keep_audit_days),)),
             "webhook events": (
                 _sql.old_webhook_events,

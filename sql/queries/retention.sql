@@ -33,6 +33,12 @@ delete from drain_positions as p where ctid = any (array(
     where d.epoch < e.epoch - 1 limit $1
 )) returning 1;
 
+-- name: old_alerts :many
+-- As long as the audit log, which says who saw to them.
+delete from alerts where ctid = any (array(
+    select ctid from alerts where at < $1 limit $2
+)) returning 1;
+
 -- name: old_acts :many
 -- The audit log, kept for years.
 delete from audit_log where ctid = any (array(
