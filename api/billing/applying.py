@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from api.billing import operations
 from api.billing.claims import Claim, Claims, DueEvent
 from api.billing.payers import Payers
 from api.billing.provider import Hint, Provider
@@ -39,6 +40,7 @@ class Work:
     async def done(self, conn: Connection, customer_id: int | None) -> None:
         """Mark the events, in the transaction that wrote what followed from them."""
         await conn.execute(_sql.applied, self.ids, self.at, customer_id)
+        await operations.confirm(conn, self.ids, self.at)
 
 
 @dataclass(frozen=True, slots=True)

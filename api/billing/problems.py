@@ -101,6 +101,12 @@ class ProviderRefused(HeadroomError):
         self.declined = declined
 
 
+class RequestRefused(ProviderRefused):
+    """The provider refuses it as things stand, and paying would not help."""
+
+    status = 409
+
+
 class Throttled(Unavailable):
     """The provider limits our calls, and may have said for how long."""
 

@@ -190,6 +190,8 @@ async def _mapped() -> AsyncGenerator[None]:
             error.user_message or "The payment was declined.", declined=True
         ) from error
     except stripe.IdempotencyError as error:
+        if error.code == "idempotency_key_in_use":
+            raise Unavailable("Stripe is still at work on this very operation.") from error
         raise ProviderRefused(
             "Stripe knows this operation with other contents.", declined=False
         ) from error
