@@ -27,13 +27,14 @@ def watch(world: World, subscription: Json) -> None:
     if subscription["status"] == "incomplete":
         whens = {subscription["created"] + HOURS_FOR_FIRST_PAYMENT * 3600}
     if subscription["trial_end"] and subscription["trial_end"] > world.now:
-        whens |= {max(world.now, subscription["trial_end"] - WARNING), subscription["trial_end"]}
+        _warn(world, subscription)
+        whens |= {subscription["trial_end"] - WARNING, subscription["trial_end"]}
     if subscription["pending_update"]:
         whens.add(subscription["pending_update"]["expires_at"])
     schedule = world.store.find("subscription_schedule", subscription["schedule"])
     if schedule is not None and schedule["current_phase"]:
         whens.add(schedule["current_phase"]["end_date"])
-    for when in sorted(when for when in whens if when):
+    for when in sorted(when for when in whens if when and when > world.now):
         if (name, when) not in world.watched:
             world.watched.add((name, when))
             world.at(when, partial(_wake, world, name, when))
