@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from api.catalog.subscriptions import SubscriptionRecord
 from api.domain.catalog import Catalog
@@ -96,7 +97,8 @@ def duplicates(
     """Return those of one customer's live subscriptions that are one too many.
 
     Of each group one stays: paid before unpaid, then the plan of the highest rank, then by status
-    (active, trialing, past due, unpaid, paused), then the oldest here. ``one_each``: a customer has
+    (active, trialing, past due, unpaid, paused), then the one anchored first, then by the
+    provider's id: facts of the provider's objects, in whichever order they came here. ``one_each``: a customer has
     one subscription with a plan; otherwise one for each plan. Add-ons of their own never count.
     """
     groups: dict[str, list[SubscriptionRecord]] = {}
@@ -107,10 +109,12 @@ def duplicates(
 
 
 def _in_order(catalog: Catalog, group: Sequence[SubscriptionRecord]) -> list[SubscriptionRecord]:
-    def place(record: SubscriptionRecord) -> tuple[bool, int, int, int]:
+    def place(record: SubscriptionRecord) -> tuple[bool, int, int, float, str]:
         plan = catalog.plans.get(record.plan or "")
         rank = -1 if plan is None else plan.rank
-        return record.paid_until is None, -rank, _LIVE.index(record.status), record.id or 0
+        anchored = record.billing_anchor.timestamp() if record.billing_anchor else inf
+        status = _LIVE.index(record.status)
+        return record.paid_until is None, -rank, status, anchored, record.provider_id
 
     return sorted(group, key=place)
 

@@ -130,6 +130,11 @@ def session(obj: object) -> Session:
     return read(obj, Session, "checkout session")
 
 
+def sells_pack(told: Session) -> bool:
+    """Tell whether a checkout names a pack."""
+    return bool((told.metadata or {}).get(PACK))
+
+
 def purchase(told: Session, paid_at: datetime | None) -> ProviderPurchase | None:
     """Return what a checkout sells once, None where it sells no pack.
 

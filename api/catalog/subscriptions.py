@@ -132,6 +132,14 @@ async def many(source: Connection | Database, ids: Sequence[int]) -> dict[int, S
     return {row["id"]: _record(row) for row in rows}
 
 
+async def named(
+    source: Connection | Database, provider: str, provider_ids: Sequence[str]
+) -> dict[str, SubscriptionRecord]:
+    """Return those of ``provider_ids`` that are known."""
+    rows = await source.fetch(_sql.by_provider_ids, provider, list(provider_ids))
+    return {row["provider_id"]: _record(row) for row in rows}
+
+
 async def find(
     source: Connection | Database, provider: str, provider_id: str
 ) -> SubscriptionRecord | None:

@@ -39,3 +39,10 @@ create table reconciliation_runs (
     reason text not null,
     correlation_id text
 );
+
+-- What a running comparison has seen at the provider; worth nothing after a crash.
+create unlogged table reconciliation_seen (
+    run_id bigint not null,
+    provider_id text not null,
+    constraint reconciliation_seen_unique primary key (run_id, provider_id)
+);

@@ -28,6 +28,10 @@ select * from subscriptions where customer_id = any ($1::bigint[]) order by cust
 -- subscriptions_provider_unique.
 select * from subscriptions where provider = $1 and provider_id = $2;
 
+-- name: by_provider_ids :many
+-- subscriptions_provider_unique, for one page of the provider's list.
+select * from subscriptions where provider = $1 and provider_id = any ($2::text[]);
+
 -- name: by_ids :many
 -- The primary key; for loaders.
 select * from subscriptions where id = any ($1::bigint[]);

@@ -56,8 +56,9 @@ def test_one_that_is_live_there_and_unknown_here_is_missing_and_one_that_ended_i
 
 
 PAID = replace(RECORD, provider_id="paid", id=5, paid_until=AT)
-PRO = replace(RECORD, provider_id="pro", id=4, plan="pro")
-OLDER = replace(RECORD, provider_id="older", id=2)
+PRO = replace(RECORD, provider_id="pro", plan="pro")
+YOUNGER = replace(RECORD, provider_id="younger", billing_anchor=AT + timedelta(hours=1))
+OLDER = replace(RECORD, provider_id="older", billing_anchor=AT)
 LATE = replace(RECORD, provider_id="late", id=1, status=SubscriptionStatus.PAST_DUE)
 ENDED = replace(RECORD, provider_id="ended", id=9, status=SubscriptionStatus.CANCELED)
 SEATS = replace(RECORD, provider_id="seats", id=8, plan=None)
@@ -65,9 +66,9 @@ SEATS = replace(RECORD, provider_id="seats", id=8, plan=None)
 
 def test_of_several_live_ones_paid_then_highest_then_best_then_oldest_stays() -> None:
     catalog = parse(CATALOG, "test.toml")
-    for order in permutations([PAID, PRO, OLDER, LATE, ENDED, SEATS]):
+    for order in permutations([PAID, PRO, OLDER, YOUNGER, LATE, SEATS, ENDED]):
         extra = duplicates(catalog, order, one_each=True)
-        assert [record.provider_id for record in extra] == ["pro", "older", "late"]
+        assert [record.provider_id for record in extra] == ["pro", "older", "younger", "late"]
 
 
 def test_where_plans_are_held_together_only_the_same_one_twice_is_too_many() -> None:

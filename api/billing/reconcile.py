@@ -1,0 +1,313 @@
+"""Comparing the record with what the provider holds, and having what differs read anew.
+
+Nothing is written here as the provider told it in a list: a difference leaves a look, and what that
+reads under the object's lock is what is written. So two passes at once, or one beside events, come
+to the same, and one that dies is simply begun again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from api.billing.account import Account, Listed
+from api.billing.differences import Difference, Kind, difference
+from api.billing.looks import Look, look
+from api.billing.problems import UnknownPrice
+from api.billing.provider import ProviderSubscription
+from api.billing.queue import Finding, QueueKind, enqueue
+from api.billing.translation import record_of
+from api.catalog import audit, subscriptions
+from api.catalog.revisions import Revisions
+from api.catalog.subscriptions import SubscriptionRecord
+from api.domain.catalog import Catalog
+from api.domain.errors import HeadroomError, InvalidInput
+from api.domain.event_order import TERMINAL
+from api.infra.postgres import Database, Record
+from api.infra.queries import Queries
+from api.infra.telemetry import correlation_id
+
+_sql = Queries.load("reconciliation")
+
+MOST_SHOWN = 1_000
+PURCHASES_BACK = timedelta(days=30)
+_IN_A_BATCH = 500
+_ABANDONED_AFTER = timedelta(days=1)
+
+Progress = Callable[[int, int], None]
+"""Told how many were compared, and how many of them differ."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What one pass found; of the differences the first ``MOST_SHOWN`` are kept."""
+
+    run_id: int
+    execute: bool
+    counts: Counter[str] = field(default_factory=Counter)
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def differing(self) -> int:
+        """How many subscriptions differ."""
+        return sum(self.counts[kind.value] for kind in Kind)
+
+    def note(self, found: Difference) -> None:
+        """Count a difference, and keep it if there is room."""
+        self.counts[found.kind.value] += 1
+        if len(self.differences) < MOST_SHOWN:
+            self.differences.append(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which pass: of one customer or of all, from the provider's list or another."""
+
+    customer_id: int | None = None
+    execute: bool = False
+    listed: AsyncIterator[list[Listed]] | None = None
+
+
+class Reconciliation:
+    """Passes over one provider's subscriptions and purchases."""
+
+    def __init__(self, database: Database, account: Account, revisions: Revisions) -> None:
+        self._database = database
+        self._account = account
+        self._revisions = revisions
+
+    async def run(
+        self,
+        asked: Asked,
+        *,
+        actor: str,
+        reason: str,
+        at: datetime,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Compare, and where it is to ``execute`` leave looks and findings for what differs.
+
+        Raises: InvalidInput without a key, Unavailable, Throttled. Memory: a page, and what the
+        report shows. Cost: a call for each hundred subscriptions, and four statements.
+        """
+        if not self._account.reads:
+            raise InvalidInput("Nothing can be compared without a key: set STRIPE_SECRET_KEY.")
+        report = Report(await self._begin(asked, actor, reason, at), asked.execute)
+        error: str | None = None
+        try:
+            catalog = (await self._revisions.current()).catalog
+            async for page in self._pages(asked):
+                await self._compare(report, catalog, page, at)
+                if progress is not None:
+                    progress(report.counts["compared"], report.differing)
+            await self._only_here(report, asked.customer_id, at)
+            if asked.customer_id is None and asked.listed is None:
+                await self._purchases(report, at)
+        except HeadroomError as raised:
+            error = raised.message
+            raise
+        finally:
+            await self._database.execute(
+                _sql.end_run, report.run_id, at, dict(report.counts), error
+            )
+            await self._database.execute(_sql.forget_seen, report.run_id, at - _ABANDONED_AFTER)
+        return report
+
+    async def runs(self, first: int = 20) -> list[Record]:
+        """Return the latest passes, newest first."""
+        return await self._database.fetch(_sql.runs, first)
+
+    async def _begin(self, asked: Asked, actor: str, reason: str, at: datetime) -> int:
+        scope = "all" if asked.customer_id is None else "customer"
+        async with self._database.transaction() as conn:
+            run_id: int = await conn.fetchval(
+                _sql.begin_run,
+                self._account.name,
+                scope,
+                asked.execute,
+                at,
+                actor,
+                reason,
+                correlation_id(),
+            )
+            await audit.record(
+                conn,
+                at=at,
+                actor=actor,
+                action="reconciliation.run",
+                reason=reason,
+                customer_id=asked.customer_id,
+                detail={"run": run_id, "scope": scope, "execute": asked.execute},
+                correlation_id=correlation_id(),
+            )
+        return run_id
+
+    async def _pages(self, asked: Asked) -> AsyncIterator[list[Listed]]:
+        if asked.listed is not None:
+            async for page in asked.listed:
+                yield page
+        elif asked.customer_id is None:
+            async with aclosing(self._account.subscriptions()) as pages:
+                async for page in pages:
+                    yield page
+        else:
+            links = await self._database.fetch(_sql.links_of, self._account.name, asked.customer_id)
+            for link in links:
+                async with aclosing(self._account.subscriptions(link["provider_id"])) as pages:
+                    async for page in pages:
+                        yield page
+
+    async def _compare(
+        self, report: Report, catalog: Catalog, page: Sequence[Listed], at: datetime
+    ) -> None:
+        ids = [one.id for one in page]
+        provider = self._account.name
+        known = await subscriptions.named(self._database, provider, ids)
+        payers = await self._payers([one.told for one in page if one.told is not None])
+        await self._database.execute(_sql.note_seen, report.run_id, ids)
+        found: list[Difference] = []
+        for one in page:
+            report.counts["compared"] += 1
+            report.counts[f"provider:{one.status}"] += 1
+            ours = known.get(one.id)
+            if ours is not None:
+                report.counts[f"here:{ours.status.value}"] += 1
+            differs = self._judge(catalog, one, ours, payers, at)
+            if differs is not None:
+                found.append(differs)
+        await self._act(report, found, at)
+
+    def _judge(
+        self,
+        catalog: Catalog,
+        one: Listed,
+        ours: SubscriptionRecord | None,
+        payers: dict[str, int],
+        at: datetime,
+    ) -> Difference | None:
+        told = one.told
+        customer_id = None if ours is None else ours.customer_id
+        if told is None:
+            if one.problem is not None:
+                return Difference(
+                    Kind.UNREADABLE, one.id, customer_id, (("problem", "", one.problem),)
+                )
+            return _by_status(one, ours)
+        payer = payers.get(told.id, customer_id)
+        if payer is None:
+            if told.status in TERMINAL:
+                return None
+            said = (("customer", "", told.customer), ("status", "", told.status.value))
+            return Difference(Kind.UNKNOWN, told.id, None, said)
+        try:
+            record = record_of(
+                catalog,
+                told,
+                provider=self._account.name,
+                customer_id=payer,
+                known=ours,
+                created_at=at,
+                event_id="",
+            )
+        except UnknownPrice as error:
+            return Difference(Kind.UNREADABLE, told.id, payer, (("problem", "", error.message),))
+        return difference(record, ours)
+
+    async def _payers(self, told: Sequence[ProviderSubscription]) -> dict[str, int]:
+        """Return who pays for each, as the inbox would say."""
+        links = await self._database.fetch(
+            _sql.payers, self._account.name, [one.customer for one in told]
+        )
+        keys = [one.customer_key for one in told if one.customer_key is not None]
+        named = {row["key"]: row["id"] for row in await self._database.fetch(_sql.named, keys)}
+        linked = {row["provider_id"]: row["customer_id"] for row in links}
+        found: dict[str, int] = {}
+        for one in told:
+            payer = linked.get(one.customer)
+            if one.customer_key is not None:
+                payer = named.get(one.customer_key)
+            elif payer is None and one.status not in TERMINAL:
+                payer = await self._introduced(one.customer)
+            if payer is not None:
+                found[one.id] = payer
+        return found
+
+    async def _introduced(self, customer: str) -> int | None:
+        key = await self._account.customer_key(customer)
+        rows = [] if key is None else await self._database.fetch(_sql.named, [key])
+        return rows[0]["id"] if rows else None
+
+    async def _only_here(self, report: Report, customer_id: int | None, at: datetime) -> None:
+        after = 0
+        while True:
+            rows = await self._database.fetch(
+                _sql.only_here,
+                self._account.name,
+                after,
+                at,
+                customer_id,
+                report.run_id,
+                _IN_A_BATCH,
+            )
+            if not rows:
+                return
+            after = rows[-1]["id"]
+            gone = [
+                Difference(
+                    Kind.GONE,
+                    row["provider_id"],
+                    row["customer_id"],
+                    (("status", row["status"], ""),),
+                )
+                for row in rows
+            ]
+            await self._act(report, gone, at)
+
+    async def _purchases(self, report: Report, at: datetime) -> None:
+        """Have paid checkouts read whose credits were never given."""
+        pages = self._account.paid_checkouts(at - PURCHASES_BACK)
+        async with aclosing(pages):
+            async for page in pages:
+                rows = await self._database.fetch(_sql.not_granted, self._account.name, page)
+                lacking = [row["id"] for row in rows]
+                report.counts["purchases"] += len(page)
+                report.counts["missing_credits"] += len(lacking)
+                if not report.execute or not lacking:
+                    continue
+                async with self._database.transaction() as conn:
+                    await look(conn, self._account.name, Look.CHECKOUT, lacking, at)
+                    for checkout in lacking:
+                        finding = Finding(QueueKind.MISSING_CREDITS, checkout, None)
+                        await enqueue(conn, self._account.name, finding, at)
+
+    async def _act(self, report: Report, found: Sequence[Difference], at: datetime) -> None:
+        for one in found:
+            report.note(one)
+        if not report.execute or not found:
+            return
+        provider = self._account.name
+        async with self._database.transaction() as conn:
+            ids = [one.subscription_id for one in found if one.healable]
+            await look(conn, provider, Look.SUBSCRIPTION, ids, at)
+            for one in found:
+                if one.kind is Kind.UNKNOWN:
+                    detail = {name: said for name, _, said in one.fields}
+                    finding = Finding(
+                        QueueKind.UNKNOWN_SUBSCRIPTION, one.subscription_id, None, detail
+                    )
+                    await enqueue(conn, provider, finding, at)
+
+
+def _by_status(one: Listed, ours: SubscriptionRecord | None) -> Difference | None:
+    """Compare what little an export says."""
+    over = one.status in {status.value for status in TERMINAL}
+    if ours is None:
+        said = (("status", "", one.status or ""),)
+        return None if over else Difference(Kind.MISSING, one.id, None, said)
+    if one.status is None or one.status == ours.status.value:
+        return None
+    said = (("status", ours.status.value, one.status),)
+    return Difference(Kind.CHANGED, one.id, ours.customer_id, said)

@@ -1,0 +1,119 @@
+-- name: payers :many
+-- customer_links_unique, for one page of a list.
+select provider_id, customer_id from customer_links
+where provider = $1 and provider_id = any ($2::text[]);
+
+-- name: named :many
+-- customers_key_unique, for one page of a list.
+select key, id from customers where key = any ($1::text[]);
+
+-- name: links_of :many
+-- customer_links_by_customer.
+select provider_id from customer_links where customer_id = $2 and provider = $1;
+
+-- name: begin_run :one
+-- Before anything is asked, so that one that died is seen.
+insert into reconciliation_runs
+    (provider, scope, execute, started_at, actor, reason, correlation_id)
+values ($1, $2, $3, $4, $5, $6, $7) returning id;
+
+-- name: end_run :exec
+-- The primary key.
+update reconciliation_runs set finished_at = $2, counts = $3, error = $4 where id = $1;
+
+-- name: runs :many
+-- The primary key backward; the answer is bounded.
+select * from reconciliation_runs order by id desc limit $1;
+
+-- name: note_seen :exec
+-- What one run has seen, so that what only we have is found without holding a list in memory.
+insert into reconciliation_seen (run_id, provider_id)
+select $1, unnest($2::text[]) on conflict do nothing;
+
+-- name: forget_seen :exec
+-- Of one run, and of those that died long before it.
+delete from reconciliation_seen as s
+where s.run_id = $1 or s.run_id in (
+    select r.id from reconciliation_runs as r where r.started_at < $2
+);
+
+-- name: only_here :many
+-- The primary key of subscriptions, a page at a time; reconciliation_seen by its own. One that was
+-- written after the run had begun was too new for its list.
+select s.* from subscriptions as s
+where s.provider = $1 and s.id > $2 and s.created_at < $3
+    and s.status not in ('canceled', 'incomplete_expired')
+    and ($4::bigint is null or s.customer_id = $4)
+    and not exists (
+        select from reconciliation_seen as r where r.run_id = $5 and r.provider_id = s.provider_id
+    )
+order by s.id limit $6;
+
+-- name: several :many
+-- Customers with several live subscriptions to plans; a pass over the table, twice a minute.
+select customer_id from subscriptions
+where provider = $1 and plan is not null
+    and status in ('active', 'trialing', 'past_due', 'unpaid', 'paused')
+    and customer_id > $2
+group by customer_id having count(*) > 1 order by customer_id limit $3;
+
+-- name: changes_waiting :many
+-- Changes that wait for their payment, and are not watched yet.
+select s.customer_id, s.provider_id, s.pending_plan from subscriptions as s
+where s.provider = $1 and s.pending_plan is not null
+    and s.status not in ('canceled', 'incomplete_expired')
+    and not exists (
+        select from reconciliation_queue as q
+        where q.provider = $1 and q.kind = 'abandoned_change' and q.object_id = s.provider_id
+            and q.state <> 'resolved'
+    )
+order by s.id limit $2;
+
+-- name: not_granted :many
+-- Paid checkouts that no purchase stands for: pack_purchases_unique.
+select given.id from unnest($2::text[]) as given (id)
+where not exists (
+    select from pack_purchases as p where p.provider = $1 and p.checkout_id = given.id
+);
+
+-- name: queue :one
+-- reconciliation_queue_once: what is in the queue is not queued again. No row: it was there.
+insert into reconciliation_queue
+    (provider, kind, object_id, customer_id, next_attempt_at, detail, found_at, correlation_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
+on conflict (provider, kind, object_id) where state <> 'resolved' do nothing
+returning id;
+
+-- name: claim :many
+-- reconciliation_queue_due. Held for a while, so that no two processes act at once; one that dies
+-- is followed by another, under the same idempotency key.
+update reconciliation_queue as q
+set state = 'acting', attempts = q.attempts + 1, next_attempt_at = $3
+from (
+    select id from reconciliation_queue
+    where provider = $1 and state in ('open', 'acting') and next_attempt_at <= $2
+    order by next_attempt_at, id limit $4 for update skip locked
+) as due
+where q.id = due.id returning q.*;
+
+-- name: failed :exec
+-- The primary key; only as long as this attempt is the last.
+update reconciliation_queue set state = $3, next_attempt_at = $4, last_error = $5
+where id = $1 and attempts = $2 and state = 'acting';
+
+-- name: resolved :one
+-- The primary key. What was resolved stays so.
+update reconciliation_queue set state = 'resolved', resolved_at = $2, resolved_by = $3,
+    resolution = $4
+where id = $1 and state <> 'resolved' returning *;
+
+-- name: retry :one
+-- The primary key. From the start, under the same idempotency key.
+update reconciliation_queue set state = 'open', attempts = 0, next_attempt_at = $2
+where id = $1 and state <> 'resolved' returning *;
+
+-- name: list :many
+-- The primary key backward; the answer is bounded.
+select q.*, c.key as customer_key
+from reconciliation_queue as q left join customers as c on c.id = q.customer_id
+where ($1::text is null or q.state = $1) and q.id < $2 order by q.id desc limit $3;
