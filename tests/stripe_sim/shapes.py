@@ -32,6 +32,8 @@ _LEFT_OUT = {
     "coupon": ("applies_to", "currency_options"),
 }
 
+_NOWHERE = ("deleted", "currency_options")
+
 
 def new(kind: str, **fields: Any) -> Json:
     """Return an object of that kind with these fields, and empty ones otherwise."""
@@ -63,7 +65,7 @@ def _blank(kind: str) -> bytes:
 
 
 def _object(cls: type[StripeObject]) -> Json:
-    fields = {name: kind for name, kind in fields_of(cls).items() if name != "deleted"}
+    fields = {name: kind for name, kind in fields_of(cls).items() if name not in _NOWHERE}
     made = {name: _value(kind, cls.__module__) for name, kind in fields.items()}
     name = getattr(cls, "OBJECT_NAME", None)
     return made | ({"object": name} if isinstance(name, str) else {})
