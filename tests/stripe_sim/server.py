@@ -44,7 +44,7 @@ class Server:
                     await self.gate.wait()
                 writer.write(_written(answer))
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError, Cut):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError, Cut):
             return
         finally:
             self._open.discard(writer)

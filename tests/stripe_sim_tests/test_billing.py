@@ -47,7 +47,7 @@ async def test_an_upgrade_in_the_middle_is_prorated_to_the_cent(
     item = bought["items"]["data"][0]["id"]
     change = {"items": [{"id": item, "price": large}], "proration_behavior": "always_invoice"}
     preview = await api.v1.invoices.create_preview_async(
-        {"subscription": bought.id, "subscription_details": change}  # type: ignore[typeddict-item]
+        {"subscription": bought.id, "subscription_details": change}  # type: ignore[arg-type]
     )
     assert [line.amount for line in preview.lines.data] == [-1550, 4650]
     assert preview.amount_due == 3100

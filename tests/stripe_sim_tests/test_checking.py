@@ -9,11 +9,33 @@ from tests.stripe_sim import Misshapen, SimulatedStripe, check
 from tests.stripe_sim.shapes import copied, new
 from tests.stripe_sim_tests.making import price_of, subscribed
 
-KINDS = (
-    "product price customer checkout.session subscription subscription_item coupon discount refund "
-    "subscription_schedule invoice line_item invoiceitem invoice_payment payment_intent charge "
-    "dispute promotion_code billing_portal.session payment_method setup_intent item plan"
-).split()
+Json = dict[str, Any]
+
+KINDS = [
+    "product",
+    "price",
+    "customer",
+    "checkout.session",
+    "subscription",
+    "subscription_item",
+    "coupon",
+    "discount",
+    "refund",
+    "subscription_schedule",
+    "invoice",
+    "line_item",
+    "invoiceitem",
+    "invoice_payment",
+    "payment_intent",
+    "charge",
+    "dispute",
+    "promotion_code",
+    "billing_portal.session",
+    "payment_method",
+    "setup_intent",
+    "item",
+    "plan",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -35,11 +57,12 @@ def test_a_missing_id_is_found(kind: str) -> None:
         check(made)
 
 
-def _at(obj: Any, path: str) -> tuple[Any, Any]:
+def _at(obj: Json, path: str) -> tuple[Any, Any]:
+    within: Any = obj
     *way, last = path.split(".")
     for name in way:
-        obj = obj[int(name) if name.isdigit() else name]
-    return obj, int(last) if last.isdigit() else last
+        within = within[int(name) if name.isdigit() else name]
+    return within, int(last) if last.isdigit() else last
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ async def test_events_are_listed_by_type_and_time_and_for_thirty_days(
 async def test_a_list_in_an_object_shows_ten(sim: SimulatedStripe, api: Api) -> None:
     prices = [await price_of(api, 100 + n) for n in range(12)]
     items = [{"price": price} for price in prices]
-    made = await api.v1.subscriptions.create_async({"customer": sim.customer(), "items": items})  # type: ignore[typeddict-item]
+    made = await api.v1.subscriptions.create_async({"customer": sim.customer(), "items": items})  # type: ignore[arg-type]
     shown = made["items"]
     assert (len(shown["data"]), shown["has_more"]) == (10, True)
     rest = await api.v1.subscription_items.list_async({"subscription": made.id, "limit": 100})
