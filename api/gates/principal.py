@@ -17,6 +17,7 @@ class Scope(StrEnum):
 
     CHECK = "check"
     CONSUME = "consume"
+    MANAGE = "manage"
     SUPPORT = "support"
     ADMIN = "admin"
 
@@ -24,13 +25,15 @@ class Scope(StrEnum):
 INCLUDES: dict[Scope, frozenset[Scope]] = {
     Scope.CHECK: frozenset({Scope.CHECK}),
     Scope.CONSUME: frozenset({Scope.CHECK, Scope.CONSUME}),
+    # To buy, change and end subscriptions is another thing than to use what they give.
+    Scope.MANAGE: frozenset({Scope.CHECK, Scope.MANAGE}),
     # Support looks, and mends what belongs to one customer; it does not spend for customers.
-    Scope.SUPPORT: frozenset({Scope.CHECK, Scope.SUPPORT}),
+    Scope.SUPPORT: frozenset({Scope.CHECK, Scope.MANAGE, Scope.SUPPORT}),
     Scope.ADMIN: frozenset(Scope),
 }
 """A scope, and all that whoever has it may do."""
 
-TOKEN_SCOPES = frozenset({Scope.CHECK, Scope.CONSUME})
+TOKEN_SCOPES = frozenset({Scope.CHECK, Scope.CONSUME, Scope.MANAGE})
 """What a customer token can ever be minted with."""
 
 

@@ -7,6 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from api.schema.alerts import AlertActions, AlertQuestions
 from api.schema.audit import AuditQuestions
+from api.schema.billing_actions import BillingActs, BillingQuestions
 from api.schema.bookkeeping import CreditActions, CreditQuestions
 from api.schema.catalogs import CatalogActions, CatalogQuestions
 from api.schema.costs import CostQuestions
@@ -20,6 +21,7 @@ from api.schema.queries import Questions
 from api.schema.scalars import SCALARS
 from api.schema.scopes import guarded
 from api.schema.support import SupportQuestions
+from api.schema.support_billing import SupportBillingActs, SupportBillingQuestions
 from api.schema.usage import UsageActions, UsageQuestions
 from api.schema.webhooks import WebhookActions, WebhookQuestions
 
@@ -35,6 +37,8 @@ class Query(
     CreditQuestions,
     CredentialQuestions,
     WebhookQuestions,
+    BillingQuestions,
+    SupportBillingQuestions,
     AuditQuestions,
     AlertQuestions,
 ):
@@ -52,6 +56,8 @@ class Mutation(
     CreditActions,
     CredentialActions,
     WebhookActions,
+    BillingActs,
+    SupportBillingActs,
     AlertActions,
 ):
     """Everything that can be done."""

@@ -12,6 +12,7 @@ from api.catalog.subscriptions import SubscriptionRecord
 from api.domain import entitlements as domain
 from api.domain.errors import InvalidInput, UnknownFeature
 from api.schema import ids
+from api.schema.billing_operations import BillingOperation, operation_of
 from api.schema.context import Info
 from api.schema.credits import Credits
 from api.schema.decisions import WindowUsage, window_of
@@ -149,6 +150,12 @@ class Customer(Node):
     ) -> Connection[Hold]:
         """Read its holds."""
         return await holds_of(info.context, self.customer, first, given(after), given(state))
+
+    @described("Actions at the payment provider that are not done, or not yet seen here.")
+    async def pending_operations(self, info: Info) -> list[BillingOperation]:
+        """List what it waits for."""
+        found = await info.context.loaders.pending_operations.load(self.customer.id)
+        return [operation_of(one) for one in found]
 
     @described("Promises that replace what its plans say; also those that have ended.")
     async def overrides(self, info: Info) -> list[Override]:

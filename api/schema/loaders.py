@@ -10,6 +10,7 @@ from functools import cached_property
 
 from strawberry.dataloader import DataLoader
 
+from api.billing.operations import Operation
 from api.catalog import overrides, subscriptions
 from api.catalog.customers import Customer, Held
 from api.catalog.overrides import OverrideRecord
@@ -79,6 +80,11 @@ class Loaders:
         return DataLoader(self._overrides)
 
     @cached_property
+    def pending_operations(self) -> DataLoader[int, list[Operation]]:
+        """Actions at the payment provider that a customer waits for, by its number."""
+        return DataLoader(self._pending_operations)
+
+    @cached_property
     def subscription(self) -> DataLoader[int, SubscriptionRecord | None]:
         """Subscriptions by number."""
         return DataLoader(self._subscription)
@@ -132,6 +138,10 @@ class Loaders:
 
     async def _overrides(self, ids: list[int]) -> Sequence[tuple[OverrideRecord, ...]]:
         found = await overrides.by_customers(self._services.database, ids)
+        return [found[i] for i in ids]
+
+    async def _pending_operations(self, ids: list[int]) -> Sequence[list[Operation]]:
+        found = await self._services.billing.operations.pending_of(ids)
         return [found[i] for i in ids]
 
     async def _subscription(self, ids: list[int]) -> Sequence[SubscriptionRecord | None]:

@@ -39,6 +39,7 @@ class Rule:
 
 
 _READ = Rule((Scope.CHECK,), tokens=True)
+_MANAGE = Rule((Scope.MANAGE,), tokens=True)
 _USE = Rule((Scope.CONSUME,), tokens=True)
 _SERVICE = Rule((Scope.CONSUME,))
 _SUPPORT = Rule((Scope.SUPPORT,))
@@ -53,6 +54,21 @@ FIELDS: Mapping[str, Rule] = {
     "Query.check": _READ,
     "Query.creditCosts": _READ,
     "Query.packs": _READ,
+    # What is bought, and what it costs.
+    "Query.previewPlanChange": _MANAGE,
+    "Mutation.createCheckout": _MANAGE,
+    "Mutation.createPortalSession": _MANAGE,
+    "Mutation.changePlan": _MANAGE,
+    "Mutation.cancelSubscription": _MANAGE,
+    "Mutation.resumeSubscription": _MANAGE,
+    "Mutation.setAddOnQuantity": _MANAGE,
+    "Mutation.applyPromotionCode": _MANAGE,
+    "Query.findCustomers": _SUPPORT,
+    "Query.billingOperations": _SUPPORT,
+    "Mutation.refundPayment": _SUPPORT,
+    "Mutation.createCoupon": _SUPPORT,
+    "Mutation.resendInvoice": _SUPPORT,
+    "Mutation.markInvoicePaid": _SUPPORT,
     "Query.customers": _SUPPORT,
     "Query.explainEntitlement": _SUPPORT,
     "Query.auditLog": _SUPPORT,
@@ -113,6 +129,9 @@ TYPES: frozenset[str] = frozenset(
         "AuditEntry",
         "AuditEntryConnection",
         "AuditEntryEdge",
+        "BillingOperation",
+        "BillingOperationConnection",
+        "BillingOperationEdge",
         "BucketFunding",
         "CatalogApplication",
         "CatalogChange",
@@ -158,6 +177,7 @@ TYPES: frozenset[str] = frozenset(
         "ExplainedOffer",
         "ExplainedSubscription",
         "Feature",
+        "FoundCustomers",
         "Funding",
         "Hold",
         "HoldConnection",
@@ -170,6 +190,9 @@ TYPES: frozenset[str] = frozenset(
         "Plan",
         "PlanConnection",
         "PlanCredits",
+        "PlanExcess",
+        "PlanPreview",
+        "ProviderCustomer",
         "PlanEdge",
         "PlanFeature",
         "Price",

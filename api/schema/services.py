@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from api.billing.actions import BillingActions
 from api.billing.inbox import Inbox
+from api.billing.support_actions import SupportActions
 from api.catalog.changes import Changes
 from api.catalog.customers import Customers
 from api.catalog.rebuild import Rebuild
@@ -43,6 +45,8 @@ class Services:
     explain: Explain
     rebuild: Rebuild
     inbox: Inbox
+    billing: BillingActions
+    support_billing: SupportActions
     bookkeeping: Bookkeeping
     refunding: Refunding
     max_page_size: int = 100

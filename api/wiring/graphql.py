@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from api.billing.inbox import Inbox
+from api.billing.stripe_door import StripeDoor
 from api.gates.access import Access
 from api.schema.build import build_schema
 from api.schema.document_limits import DocumentLimits
@@ -18,18 +19,25 @@ from api.wiring.operating import (
     rebuild_of,
     refunding_of,
 )
+from api.wiring.payments import actions_of, stripe_of, support_actions_of
 
 
 def graphql_of(
-    core: Core, access: Access, inbox: Inbox, protection: Protection | None = None
+    core: Core,
+    access: Access,
+    inbox: Inbox,
+    protection: Protection | None = None,
+    stripe: StripeDoor | None = None,
 ) -> GraphQLApp:
     """Build what answers at ``/graphql``; its instants come from the core's clock.
 
-    Give the ``protection`` of the other doors, so that requests are counted together.
+    Give the ``protection`` of the other doors, so that requests are counted together, and
+    the ``stripe`` door that is closed in the end; else there is one of its own.
     """
     settings = core.settings
     if protection is None:
         protection = Protection(settings.rate_limit_per_second, settings.rate_limit_burst)
+    door = stripe or stripe_of(settings)
     services = Services(
         database=core.database,
         revisions=core.revisions,
@@ -45,6 +53,8 @@ def graphql_of(
         explain=explain_of(core),
         rebuild=rebuild_of(core),
         inbox=inbox,
+        billing=actions_of(core, door),
+        support_billing=support_actions_of(core, door),
         bookkeeping=bookkeeping_of(core),
         refunding=refunding_of(core),
         max_page_size=settings.max_page_size,

@@ -67,7 +67,7 @@ async def serving(settings: Settings, clock: Clock) -> AsyncGenerator[ASGIApp]:
             readiness=readiness_of(built.database, built.door, built.revisions),
             # Without a secret nothing can be verified, so the route does not exist.
             inbox=inbox if settings.stripe_webhook_secrets else None,
-            graphql=graphql_of(built, access, inbox, protection),
+            graphql=graphql_of(built, access, inbox, protection, stripe),
         )
         yield build_app(parts)
 
