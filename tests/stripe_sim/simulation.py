@@ -10,7 +10,9 @@ from typing import Any, Protocol
 from tests.stripe_sim import (  # the rooms enter their routes when they are imported
     checkout,
     customers,
+    intents,
     invoices,
+    items,
     money_back,
     portal,
     promotions,
@@ -28,7 +30,18 @@ from tests.stripe_sim.world import World
 
 Json = dict[str, Any]
 
-ROOMS = (checkout, customers, invoices, money_back, portal, promotions, schedules, subscriptions)
+ROOMS = (
+    intents,
+    items,
+    checkout,
+    customers,
+    invoices,
+    money_back,
+    portal,
+    promotions,
+    schedules,
+    subscriptions,
+)
 
 
 class MovingClock(Protocol):
