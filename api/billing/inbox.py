@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from api.billing.problems import SignatureRefused, Unreadable
-from api.billing.provider import Payload, Provider
+from api.billing.provider import Payload, Provider, ProviderEvent
 from api.billing.signature_failures import SignatureFailures
 from api.catalog import audit
 from api.domain.catalog import MAX_UNITS
@@ -30,6 +30,8 @@ MOST_BYTES = 1 << 20
 MOST_IN_A_PAGE = 200
 MOST_REPLAYED = 1_000
 _NUL = "\x00"
+_DELIVERED = "delivered"
+_LISTED = "listed"
 
 _received = counter(
     "billing_webhook_events",
@@ -99,6 +101,7 @@ class Inbox:
     ) -> None:
         self.failures = failures
         self.most_bytes = most_bytes
+        self.provider = provider.name
         self._database = database
         self._provider = provider
 
@@ -130,6 +133,23 @@ class Inbox:
             _refused.labels(error.problem).inc()
             log.warning("a signed delivery is not an event: %s", error)
             return Refused(400, error.message)
+        payload = _storable(event.payload) if b"\\u0000" in body else event.payload
+        return Accepted(event.id, await self._store(event, payload, at, _DELIVERED))
+
+    async def take(self, event: ProviderEvent, at: datetime) -> bool:
+        """Store an event that the provider's list shows; return whether it had been missed.
+
+        Raises: Unavailable.
+        """
+        return await self._store(event, _storable(event.payload), at, _LISTED)
+
+    def concerns(self, event: ProviderEvent) -> bool:
+        """Tell whether anything follows from such an event."""
+        return self._provider.subject(event.type, event.payload) is not None
+
+    async def _store(
+        self, event: ProviderEvent, payload: Payload, at: datetime, origin: str
+    ) -> bool:
         subject = self._provider.subject(event.type, event.payload)
         with correlated(correlation_id()) as correlation:
             row = await self._database.fetchrow(
@@ -141,13 +161,14 @@ class Inbox:
                 subject,
                 event.created_at,
                 at,
-                _storable(event.payload) if b"\\u0000" in body else event.payload,
+                payload,
                 "ignored" if subject is None else "pending",
                 correlation,
+                origin,
             )
         outcome = "repeated" if row is None else "ignored" if subject is None else "stored"
         _received.labels("other" if subject is None else event.type, outcome).inc()
-        return Accepted(event.id, row is not None)
+        return row is not None
 
     async def list_(
         self,
@@ -184,8 +205,11 @@ class Inbox:
         reason: str,
         at: datetime,
         dry_run: bool = False,
+        event_type: str | None = None,
     ) -> list[StoredEvent]:
         """Have events handled again from the start: those named, or (None) all that are parked.
+
+        With ``event_type``, and none named, those of it that failed or are parked.
 
         Replaying what was applied is harmless. ``dry_run`` only says which they would be.
         Raises: NotFound, InvalidInput.
@@ -193,7 +217,9 @@ class Inbox:
         if event_ids is not None and len(event_ids) > MOST_REPLAYED:
             raise InvalidInput(f"At most {MOST_REPLAYED} events can be named at once.")
         async with self._database.transaction() as conn:
-            if event_ids is None:
+            if event_ids is None and event_type is not None:
+                rows = await conn.fetch(_sql.of_type, self._provider.name, event_type)
+            elif event_ids is None:
                 rows = await conn.fetch(_sql.parked, self._provider.name)
             else:
                 wanted = list(dict.fromkeys(event_ids))

@@ -23,7 +23,10 @@ from api.cli import (
     keys,
     migrate,
     overrides,
+    reconciliation,
+    report,
     server,
+    sync,
     usage,
     webhooks,
 )
@@ -44,6 +47,7 @@ server.add_to(app)
 credit_acts.add_to(credits.app)
 credit_repair.add_to(credits.app)
 app.command()(demo.demo)
+app.command()(sync.reconcile)
 for name, group in {
     "migrate": migrate.app,
     "catalog": catalog.app,
@@ -55,7 +59,10 @@ for name, group in {
     "holds": holds.app,
     "usage": usage.app,
     "webhooks": webhooks.app,
+    "sync": sync.app,
+    "reconciliation": reconciliation.app,
     "alerts": alerts.app,
+    "report": report.app,
 }.items():
     app.add_typer(group, name=name)
 

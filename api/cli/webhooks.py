@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
+from api.billing.catch_up import CaughtUp
 from api.billing.inbox import Inbox, StoredEvent
 from api.billing.signature_failures import FailureGroup, SignatureFailure
 from api.cli.operator import actor_name
@@ -16,7 +17,7 @@ from api.cli.output import instant, note, say, say_json, say_table
 from api.cli.running import on_core
 from api.domain.errors import InvalidInput
 from api.wiring import Core
-from api.wiring.payments import inbox_of, stripe_of
+from api.wiring.payments import catch_up_of, inbox_of, stripe_of
 
 app = typer.Typer(no_args_is_help=True, help="Events of the payment provider.")
 
@@ -127,6 +128,9 @@ def replay(
     all_parked: Annotated[
         bool, typer.Option("--all-parked", help="Every event that waits for somebody.")
     ] = False,
+    event_type: Annotated[
+        str | None, typer.Option("--type", help="Those of a type that failed or are parked.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which they are.")] = False,
     reason: Reason,
     actor: Actor = None,
@@ -134,8 +138,8 @@ def replay(
     data_dir: DataDir = None,
 ) -> None:
     """Have events handled again from the start; what was applied already changes nothing more."""
-    if bool(event_ids) == all_parked:
-        raise InvalidInput("Name events, or give --all-parked; one of the two.")
+    if [bool(event_ids), all_parked, event_type is not None].count(True) != 1:
+        raise InvalidInput("Name events, or give --all-parked, or --type; one of the three.")
 
     async def replayed(core: Core) -> list[StoredEvent]:
         return await _inbox(core).replay(
@@ -144,6 +148,7 @@ def replay(
             reason=reason,
             at=core.clock.now(),
             dry_run=dry_run,
+            event_type=event_type,
         )
 
     events = on_core(data_dir, replayed)
@@ -153,6 +158,39 @@ def replay(
     for event in events:
         say(f"{event.event_id}  {event.type}")
     note(f"{len(events)} events {'would be' if dry_run else 'are'} handled again.")
+
+
+@app.command(name="catch-up")
+def catch_up(
+    *,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"],
+            help="From this instant, as 2026-03-01T12:00Z; else from where the last pass ended.",
+        ),
+    ] = None,
+    reason: Reason,
+    actor: Actor = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Fetch events that were never delivered from the provider's list, and have them applied."""
+
+    async def done(core: Core) -> CaughtUp:
+        begin = since.replace(tzinfo=UTC) if since is not None and not since.tzinfo else since
+        async with stripe_of(core.settings) as stripe:
+            return await catch_up_of(core, stripe).since(
+                begin, actor=actor or actor_name(), reason=reason, at=core.clock.now()
+            )
+
+    found = on_core(data_dir, done)
+    if as_json:
+        say_json(found)
+        return
+    say(f"{found.listed} events since {instant(found.since)}, {found.missed} of them new here.")
+    if found.beyond_reach:
+        note("The provider's list does not reach back that far: run `headroom sync all`.")
 
 
 def _inbox(core: Core) -> Inbox:

@@ -6,12 +6,16 @@ have been accepted, and nothing of what was given.
 
 import re
 from collections.abc import Callable
+from datetime import time
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 POSTGRES = ("postgresql", "postgres")
 REDIS = ("redis", "rediss", "unix")
 
 _HMAC_BYTES = 32
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_HOURS = "hours of one day, as 09:00-17:30"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -97,3 +101,41 @@ def token_secret(value: str) -> str:
     if len(value.encode()) < _HMAC_BYTES:
         raise ValueError(f"at least {_HMAC_BYTES} bytes long")
     return value
+
+
+def time_zone(value: str) -> str:
+    """Take the name of a time zone."""
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("a time zone, as Europe/Berlin") from None
+    return value
+
+
+def hours(value: str) -> tuple[time, time]:
+    """Take hours of one day, as 09:00-17:30."""
+    try:
+        opens, closes = (time.fromisoformat(part.strip()) for part in value.split("-"))
+    except ValueError:
+        raise ValueError(_HOURS) from None
+    if not opens < closes or opens.tzinfo or closes.tzinfo:
+        raise ValueError(_HOURS)
+    return opens, closes
+
+
+def weekdays(value: str) -> frozenset[int]:
+    """Take days of the week by comma, as mon,tue; Monday is 0."""
+    named = [part.strip().lower() for part in value.split(",")]
+    if not all(part in _DAYS for part in named):
+        raise ValueError(f"days by comma, of {', '.join(_DAYS)}")
+    return frozenset(_DAYS.index(part) for part in named)
+
+
+def as_written(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """Take what ``parse`` takes, as it was written."""
+
+    def kept(value: str) -> str:
+        parse(value)
+        return value
+
+    return kept

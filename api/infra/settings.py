@@ -13,13 +13,17 @@ from api.infra.setting_values import (
     POSTGRES,
     REDIS,
     address,
+    as_written,
     flag,
+    hours,
     one_of,
     secret_key,
     text,
+    time_zone,
     token_secret,
     web_address,
     webhook_secrets,
+    weekdays,
     whole,
 )
 
@@ -107,6 +111,25 @@ class Settings:
         "STRIPE_WEBHOOK_SECRET", webhook_secrets, (), secret=True
     )
     stripe_api_base: str | None = _setting("STRIPE_API_BASE", web_address, None)
+    # Requests a second of each process, and how much of that comparing and catching up may take.
+    stripe_requests_per_second: int = _setting(
+        "HEADROOM_STRIPE_REQUESTS_PER_SECOND", whole(1, 10_000), 20
+    )
+    stripe_background_percent: int = _setting(
+        "HEADROOM_STRIPE_BACKGROUND_PERCENT", whole(1, 100), 50
+    )
+    # Whether two live subscriptions of one customer are one too many, whatever their plans.
+    one_subscription: bool = _setting("HEADROOM_ONE_SUBSCRIPTION", flag, default=True)
+    # When somebody would look, and how long no event may come then; 0 looks away.
+    business_zone: str = _setting("HEADROOM_BUSINESS_ZONE", time_zone, "UTC")
+    business_hours: str = _setting("HEADROOM_BUSINESS_HOURS", as_written(hours), "09:00-17:00")
+    business_days: str = _setting(
+        "HEADROOM_BUSINESS_DAYS", as_written(weekdays), "mon,tue,wed,thu,fri"
+    )
+    webhook_silence_minutes: int = _setting(
+        "HEADROOM_WEBHOOK_SILENCE_MINUTES", whole(0, 10_080), 30
+    )
+    signature_burst: int = _setting("HEADROOM_SIGNATURE_BURST", whole(0, 10**6), 20)
     billing_return_url: str | None = _setting("BILLING_RETURN_URL", web_address, None)
     dunning_enabled: bool = _setting("DUNNING_ENABLED", flag, default=True)
 

@@ -23,6 +23,7 @@ from api.schema.scopes import guarded
 from api.schema.support import SupportQuestions
 from api.schema.support_billing import SupportBillingActs, SupportBillingQuestions
 from api.schema.usage import UsageActions, UsageQuestions
+from api.schema.webhook_report import WebhookReportActions, WebhookReportQuestions
 from api.schema.webhooks import WebhookActions, WebhookQuestions
 
 
@@ -37,6 +38,7 @@ class Query(
     CreditQuestions,
     CredentialQuestions,
     WebhookQuestions,
+    WebhookReportQuestions,
     BillingQuestions,
     SupportBillingQuestions,
     AuditQuestions,
@@ -56,6 +58,7 @@ class Mutation(
     CreditActions,
     CredentialActions,
     WebhookActions,
+    WebhookReportActions,
     BillingActs,
     SupportBillingActs,
     AlertActions,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from api.billing.actions import BillingActions
+from api.billing.catch_up import CatchUp
 from api.billing.inbox import Inbox
 from api.billing.support_actions import SupportActions
 from api.catalog.changes import Changes
@@ -45,6 +46,7 @@ class Services:
     explain: Explain
     rebuild: Rebuild
     inbox: Inbox
+    catch_up: CatchUp
     billing: BillingActions
     support_billing: SupportActions
     bookkeeping: Bookkeeping

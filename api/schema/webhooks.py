@@ -9,6 +9,7 @@ import strawberry
 
 from api.billing import inbox
 from api.billing.inbox import StoredEvent
+from api.domain.errors import InvalidInput
 from api.schema import ids
 from api.schema.context import Info
 from api.schema.customers import Customer, customer_of
@@ -173,7 +174,8 @@ class WebhookActions:
         return _event_of(row)
 
     @described(
-        "Have events handled again: those named, or all that are parked. A dry run only says which."
+        "Have events handled again: those named, those of a type that failed or are parked, or all "
+        "that are parked. A dry run only says which."
     )
     async def replay_webhooks(
         self,
@@ -181,14 +183,23 @@ class WebhookActions:
         reason: str,
         event_ids: list[str] | None = strawberry.UNSET,
         dry_run: bool = False,  # noqa: FBT001, FBT002 - an argument of the schema
+        type: str | None = strawberry.UNSET,  # noqa: A002 - the provider's word
     ) -> list[WebhookEvent] | None:
-        """Replay several. Raises: NotFound."""
-        named = None if event_ids is strawberry.UNSET else event_ids
-        return [_event_of(row) for row in await _replay(info, named, reason, dry_run=dry_run)]
+        """Replay several. Raises: NotFound, InvalidInput."""
+        named, of_type = given(event_ids), given(type)
+        if named is not None and of_type is not None:
+            raise InvalidInput("Name events, or a type; not both.")
+        rows = await _replay(info, named, reason, dry_run=dry_run, event_type=of_type)
+        return [_event_of(row) for row in rows]
 
 
 async def _replay(
-    info: Info, event_ids: list[str] | None, reason: str, *, dry_run: bool = False
+    info: Info,
+    event_ids: list[str] | None,
+    reason: str,
+    *,
+    dry_run: bool = False,
+    event_type: str | None = None,
 ) -> list[StoredEvent]:
     context = info.context
     return await context.services.inbox.replay(
@@ -197,6 +208,7 @@ async def _replay(
         reason=reason,
         at=context.at,
         dry_run=dry_run,
+        event_type=event_type,
     )
 
 

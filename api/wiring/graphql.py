@@ -19,7 +19,7 @@ from api.wiring.operating import (
     rebuild_of,
     refunding_of,
 )
-from api.wiring.payments import actions_of, stripe_of, support_actions_of
+from api.wiring.payments import actions_of, catch_up_of, stripe_of, support_actions_of
 
 
 def graphql_of(
@@ -53,6 +53,7 @@ def graphql_of(
         explain=explain_of(core),
         rebuild=rebuild_of(core),
         inbox=inbox,
+        catch_up=catch_up_of(core, door),
         billing=actions_of(core, door),
         support_billing=support_actions_of(core, door),
         bookkeeping=bookkeeping_of(core),

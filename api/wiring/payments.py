@@ -8,19 +8,20 @@ from api.billing.actions import BillingActions
 from api.billing.budget import Budget
 from api.billing.catch_up import CatchUp
 from api.billing.inbox import Inbox
-from api.billing.queue import ReconciliationQueue
-from api.billing.reconcile import Reconciliation
 from api.billing.operations import Operations
 from api.billing.pushing import Pusher
+from api.billing.queue import ReconciliationQueue
+from api.billing.reconcile import Reconciliation
 from api.billing.signature_failures import SignatureFailures
-from api.billing.stripe_acts import StripeActs
 from api.billing.stripe_account import StripeAccount
+from api.billing.stripe_acts import StripeActs
 from api.billing.stripe_door import StripeDoor
 from api.billing.stripe_events import StripeEvents
-from api.billing.watch import BusinessHours, Watch
 from api.billing.stripe_shelf import StripeShelf
 from api.billing.support_actions import SupportActions
+from api.billing.watch import BusinessHours, Watch
 from api.billing.worker import InboxWorker
+from api.infra.setting_values import hours, weekdays
 from api.infra.settings import Settings
 from api.wiring.foundation import Core
 
@@ -98,11 +99,11 @@ def catch_up_of(core: Core, stripe: StripeDoor) -> CatchUp:
 def watch_of(core: Core, stripe: StripeDoor) -> Watch:
     """Build what looks after the conversation between events."""
     settings = core.settings
-    opens, closes = settings.business_hours
+    opens, closes = hours(settings.business_hours)
     return Watch(
         core.database,
         stripe.name,
-        BusinessHours(settings.business_zone, opens, closes, settings.business_days),
+        BusinessHours(settings.business_zone, opens, closes, weekdays(settings.business_days)),
         silence=timedelta(minutes=settings.webhook_silence_minutes),
         burst=settings.signature_burst,
     )

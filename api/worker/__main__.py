@@ -12,7 +12,9 @@ from api.infra.clock import Clock, SystemClock
 from api.infra.lifetime import asked_to_stop, end_with, settings_from, tell_ready
 from api.infra.settings import Settings
 from api.infra.telemetry import configure_logging
+from api.wiring.payments import catch_up_of, watch_of
 from api.wiring.working import working
+from api.worker.comparing import comparing_of
 from api.worker.work import Worker
 
 
@@ -32,8 +34,15 @@ def main() -> None:
 
 async def _work(settings: Settings, clock: Clock, ready: int | None) -> None:
     with asked_to_stop() as stop:
-        async with working(settings, clock) as (core, inbox):
-            await Worker(core, inbox).run(partial(tell_ready, ready), stop)
+        async with working(settings, clock) as (core, inbox, stripe):
+            worker = Worker(
+                core,
+                inbox,
+                comparing_of(core, stripe) if stripe.reads else None,
+                catch_up_of(core, stripe),
+                watch_of(core, stripe),
+            )
+            await worker.run(partial(tell_ready, ready), stop)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
+from api.billing.catch_up import CatchUp
 from api.billing.inbox import CHANNEL
+from api.billing.watch import Watch
 from api.billing.worker import InboxWorker
 from api.infra.queries import Queries
 from api.infra.telemetry import gauge
 from api.ledger.expiry import expiry_turn
 from api.wiring import Core
+from api.worker.comparing import Comparing
 from api.worker.loops import keep
 from api.worker.retention import Retention
 from api.worker.sweep import DriftSweep
@@ -25,7 +28,11 @@ SETTLE_SECONDS = 1.0
 RECONNECT_SECONDS = 0.05
 WALK_SECONDS = 2.0
 WEBHOOK_SECONDS = 1.0
+CATCH_UP_SECONDS = 15.0
+WATCH_SECONDS = 15.0
 TURNS_SECONDS = 5.0
+PASSES_SECONDS = 60.0
+FINDINGS_SECONDS = 30.0
 HOLDS_SECONDS = 1.0
 
 PARTITIONS_EVERY = timedelta(hours=6)
@@ -39,13 +46,24 @@ _BLIND = gauge("blind_unsettled", "Operations that passed blind and wait for the
 class Worker:
     """The loops of one process; several processes share the work between them."""
 
-    def __init__(self, core: Core, inbox: InboxWorker) -> None:
+    def __init__(
+        self,
+        core: Core,
+        inbox: InboxWorker,
+        comparing: Comparing | None = None,
+        catch_up: CatchUp | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self._core = core
         self._inbox = inbox
         sweep = DriftSweep(core)
         self._retention = Retention(core.database, core.partitions, core.settings)
+        self._catch_up = catch_up
+        self._watch = watch
         self._settled_under = -1
         self._settle_at = 0.0
+        self._comparing = comparing
+        self._passes = () if comparing is None else comparing.turns()
         self._turns = (
             Turn("partitions", PARTITIONS_EVERY, self._partitions_ahead),
             Turn("retention", RETENTION_EVERY, self._forget),
@@ -67,6 +85,16 @@ class Worker:
             keep("holds", self._end_holds, idle_seconds=HOLDS_SECONDS),
             keep("turns", turns, idle_seconds=TURNS_SECONDS),
         ]
+        if self._catch_up is not None:
+            # At the start as well: whatever came while nobody listened is fetched.
+            loops.append(keep("catch-up", self._missed, idle_seconds=CATCH_UP_SECONDS))
+        if self._watch is not None:
+            loops.append(keep("watch", self._look, idle_seconds=WATCH_SECONDS))
+        if self._comparing is not None:
+            # Loops of their own: a pass over everything may take minutes.
+            passes = partial(take_turns, core.database, core.clock, self._passes)
+            loops.append(keep("reconciliation", passes, idle_seconds=PASSES_SECONDS))
+            loops.append(keep("findings", self._findings, idle_seconds=FINDINGS_SECONDS))
         async with core.database.listen(CHANNEL, lambda _: told.set()):
             tasks = [asyncio.create_task(loop) for loop in loops]
             stopping = asyncio.create_task(stop.wait())
@@ -89,6 +117,17 @@ class Worker:
 
     async def _webhooks(self) -> int:
         return await self._inbox.run_once(self._core.clock.now())
+
+    async def _findings(self) -> int:
+        if self._comparing is None:
+            return 0
+        return await self._comparing.queue.run_once(self._core.clock.now())
+
+    async def _missed(self) -> int:
+        return 0 if self._catch_up is None else await self._catch_up.turn(self._core.clock.now())
+
+    async def _look(self) -> int:
+        return 0 if self._watch is None else await self._watch.turn(self._core.clock.now())
 
     async def _publish(self) -> int:
         return await self._core.changes.publish_pending(self._core.clock.now())

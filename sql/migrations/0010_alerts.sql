@@ -24,7 +24,14 @@ create index alerts_open on alerts (id) where acknowledged_at is null;
 create table provider_cursors (
     provider text not null,
     name text not null,
-    position text,
+    -- Everything up to this instant was read.
+    reached_at timestamptz not null,
     seen_at timestamptz not null,
     constraint provider_cursors_unique primary key (provider, name)
 );
+
+-- How an event came: by the provider's delivery, from its list, or from ourselves, as a look.
+alter table webhook_events
+    add column origin text not null default 'delivered'
+        constraint webhook_events_origin check (origin in ('delivered', 'listed', 'own'));
+create index webhook_events_by_arrival on webhook_events (provider, origin, received_at);

@@ -4,11 +4,11 @@
 with stored as (
     insert into webhook_events (
         provider, event_id, type, api_version, object_id, provider_created_at, received_at, payload,
-        state, next_attempt_at, handled_at, correlation_id
+        state, next_attempt_at, handled_at, correlation_id, origin
     )
     values (
         $1, $2, $3, $4, $5, $6, $7, $8, $9, $7,
-        case $9::text when 'ignored' then $7::timestamptz end, $10
+        case $9::text when 'ignored' then $7::timestamptz end, $10, $11
     )
     on conflict on constraint webhook_events_unique do nothing
     returning id, state
@@ -21,9 +21,9 @@ select id, case state when 'pending' then pg_notify('headroom_webhooks', '') end
 with stored as (
     insert into webhook_events (
         provider, event_id, type, object_id, provider_created_at, received_at, payload,
-        next_attempt_at, correlation_id
+        next_attempt_at, correlation_id, origin
     )
-    select $1, event_id, $3, object_id, $5, $5, '{}', $5, $6
+    select $1, event_id, $3, object_id, $5, $5, '{}', $5, $6, 'own'
     from unnest($2::text[], $4::text[]) as given (event_id, object_id)
     where not exists (
         select from webhook_events as e
@@ -141,6 +141,11 @@ order by id desc limit $5;
 -- name: parked :many
 -- webhook_events_parked.
 select * from webhook_events where provider = $1 and state = 'parked' order by id for update;
+
+-- name: of_type :many
+-- webhook_events_due and webhook_events_parked: what of one type waits or was given up.
+select * from webhook_events
+where provider = $1 and state in ('failed', 'parked') and type = $2 order by id for update;
 
 -- name: named :many
 -- webhook_events_unique; locked, so that a worker does not finish one of them in between.
