@@ -8,7 +8,7 @@ to the same, and one that dies is simply begun again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ from api.billing.translation import record_of
 from api.catalog import audit, subscriptions
 from api.catalog.revisions import Revisions
 from api.catalog.subscriptions import SubscriptionRecord
-from api.domain.catalog import Catalog
+from api.domain.catalog import Catalog, Price
 from api.domain.errors import HeadroomError, InvalidInput
 from api.domain.event_order import TERMINAL
 from api.infra.postgres import Database, Record
@@ -69,6 +69,7 @@ class Asked:
     customer_id: int | None = None
     execute: bool = False
     listed: AsyncIterator[list[Listed]] | None = None
+    purchases_back: timedelta = PURCHASES_BACK
 
 
 class Reconciliation:
@@ -105,7 +106,7 @@ class Reconciliation:
                     progress(report.counts["compared"], report.differing)
             await self._only_here(report, asked.customer_id, at)
             if asked.customer_id is None and asked.listed is None:
-                await self._purchases(report, at)
+                await self._purchases(report, at - asked.purchases_back, at)
         except HeadroomError as raised:
             error = raised.message
             raise
@@ -175,13 +176,14 @@ class Reconciliation:
             ours = known.get(one.id)
             if ours is not None:
                 report.counts[f"here:{ours.status.value}"] += 1
-            differs = self._judge(catalog, one, ours, payers, at)
+            differs = self._judge(report, catalog, one, ours, payers, at)
             if differs is not None:
                 found.append(differs)
         await self._act(report, found, at)
 
     def _judge(
         self,
+        report: Report,
         catalog: Catalog,
         one: Listed,
         ours: SubscriptionRecord | None,
@@ -189,6 +191,7 @@ class Reconciliation:
         at: datetime,
     ) -> Difference | None:
         told = one.told
+        prices = {price.key: price for plan in catalog.plans.values() for price in plan.prices}
         customer_id = None if ours is None else ours.customer_id
         if told is None:
             if one.problem is not None:
@@ -214,6 +217,9 @@ class Reconciliation:
             )
         except UnknownPrice as error:
             return Difference(Kind.UNREADABLE, told.id, payer, (("problem", "", error.message),))
+        for side, one_side in (("provider", record), ("here", ours)):
+            if one_side is not None and one_side.status not in TERMINAL:
+                _add_up(report, side, one_side, prices)
         return difference(record, ours)
 
     async def _payers(self, told: Sequence[ProviderSubscription]) -> dict[str, int]:
@@ -266,9 +272,9 @@ class Reconciliation:
             ]
             await self._act(report, gone, at)
 
-    async def _purchases(self, report: Report, at: datetime) -> None:
+    async def _purchases(self, report: Report, since: datetime, at: datetime) -> None:
         """Have paid checkouts read whose credits were never given."""
-        pages = self._account.paid_checkouts(at - PURCHASES_BACK)
+        pages = self._account.paid_checkouts(since)
         async with aclosing(pages):
             async for page in pages:
                 rows = await self._database.fetch(_sql.not_granted, self._account.name, page)
@@ -299,6 +305,16 @@ class Reconciliation:
                         QueueKind.UNKNOWN_SUBSCRIPTION, one.subscription_id, None, detail
                     )
                     await enqueue(conn, provider, finding, at)
+
+
+def _add_up(
+    report: Report, side: str, record: SubscriptionRecord, prices: Mapping[str, Price]
+) -> None:
+    """Count a live subscription's plan, and add what its price comes to in each interval."""
+    report.counts[f"{side}:plan:{record.plan}"] += 1
+    price = prices.get(record.price or "")
+    if price is not None:
+        report.counts[f"{side}:{price.currency}:{price.interval}"] += price.amount_minor
 
 
 def _by_status(one: Listed, ours: SubscriptionRecord | None) -> Difference | None:

@@ -14,6 +14,7 @@ from typing import Any, Self
 import orjson
 
 from api.billing import stripe_api, stripe_hints, stripe_payments, stripe_shapes
+from api.billing.budget import Budget
 from api.billing.problems import Unreadable
 from api.billing.provider import (
     Hint,
@@ -37,9 +38,10 @@ class StripeDoor:
         api_key: str | None = None,
         api_base: str | None = None,
         timeout_seconds: float = 10.0,
+        budget: Budget | None = None,
     ) -> None:
         self._secrets = tuple(secrets)
-        self.api = StripeApi(api_key, api_base, timeout_seconds)
+        self.api = StripeApi(api_key, api_base, timeout_seconds, budget)
 
     async def __aenter__(self) -> Self:
         return self

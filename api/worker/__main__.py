@@ -12,7 +12,7 @@ from api.infra.clock import Clock, SystemClock
 from api.infra.lifetime import asked_to_stop, end_with, settings_from, tell_ready
 from api.infra.settings import Settings
 from api.infra.telemetry import configure_logging
-from api.wiring.payments import catch_up_of, watch_of
+from api.wiring.payments import catch_up_of, operations_of, watch_of
 from api.wiring.working import working
 from api.worker.comparing import comparing_of
 from api.worker.work import Worker
@@ -41,6 +41,7 @@ async def _work(settings: Settings, clock: Clock, ready: int | None) -> None:
                 comparing_of(core, stripe) if stripe.reads else None,
                 catch_up_of(core, stripe),
                 watch_of(core, stripe),
+                operations_of(core, stripe),
             )
             await worker.run(partial(tell_ready, ready), stop)
 

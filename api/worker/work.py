@@ -9,6 +9,7 @@ from functools import partial
 
 from api.billing.catch_up import CatchUp
 from api.billing.inbox import CHANNEL
+from api.billing.operations import Operations
 from api.billing.watch import Watch
 from api.billing.worker import InboxWorker
 from api.infra.queries import Queries
@@ -34,6 +35,7 @@ TURNS_SECONDS = 5.0
 PASSES_SECONDS = 60.0
 FINDINGS_SECONDS = 30.0
 HOLDS_SECONDS = 1.0
+OPERATIONS_SECONDS = 1.0
 
 PARTITIONS_EVERY = timedelta(hours=6)
 RETENTION_EVERY = timedelta(hours=1)
@@ -53,6 +55,7 @@ class Worker:
         comparing: Comparing | None = None,
         catch_up: CatchUp | None = None,
         watch: Watch | None = None,
+        operations: Operations | None = None,
     ) -> None:
         self._core = core
         self._inbox = inbox
@@ -60,6 +63,7 @@ class Worker:
         self._retention = Retention(core.database, core.partitions, core.settings)
         self._catch_up = catch_up
         self._watch = watch
+        self._operations = operations
         self._settled_under = -1
         self._settle_at = 0.0
         self._comparing = comparing
@@ -88,6 +92,8 @@ class Worker:
         if self._catch_up is not None:
             # At the start as well: whatever came while nobody listened is fetched.
             loops.append(keep("catch-up", self._missed, idle_seconds=CATCH_UP_SECONDS))
+        if self._operations is not None:
+            loops.append(keep("operations", self._ask_again, idle_seconds=OPERATIONS_SECONDS))
         if self._watch is not None:
             loops.append(keep("watch", self._look, idle_seconds=WATCH_SECONDS))
         if self._comparing is not None:
@@ -128,6 +134,11 @@ class Worker:
 
     async def _look(self) -> int:
         return 0 if self._watch is None else await self._watch.turn(self._core.clock.now())
+
+    async def _ask_again(self) -> int:
+        if self._operations is None:
+            return 0
+        return await self._operations.run_once(self._core.clock.now())
 
     async def _publish(self) -> int:
         return await self._core.changes.publish_pending(self._core.clock.now())

@@ -1,11 +1,11 @@
 """SUB-10: two live subscriptions for one customer, or one that nobody here knows.
 
-| what happens                             | queue                 | afterwards                        |
-|------------------------------------------|-----------------------|-----------------------------------|
-| acme subscribes twice                    | duplicate_subscription | the later one ended, verified     |
-| the process dies after it ended one      | acting                | the next one finds it ended       |
-| Stripe refuses every time                | given_up, and an alert | retry begins anew                |
-| one of nobody whom we know               | unknown_subscription  | known by its customer, or resolved |
+| what happens                        | queue                  | afterwards                    |
+|-------------------------------------|------------------------|-------------------------------|
+| acme subscribes twice               | duplicate_subscription | the later one ended, verified |
+| the process dies after it ended one | acting                 | the next finds it ended       |
+| Stripe refuses every time           | given_up, and an alert | retry begins anew             |
+| one of nobody whom we know          | unknown_subscription   | known by its customer, or over |
 """
 
 import asyncio
