@@ -110,12 +110,14 @@ class Dealing(Scene):
         )
         return answered.json()
 
-    async def subscribe(self, price: str, *, card: str | None = "ok", key: str = "acme") -> str:
+    async def subscribe(
+        self, price: str, *, card: str | None = "ok", key: str = "acme", **more: Any
+    ) -> str:
         """Let a customer subscribe at Stripe, and hear of it; return the subscription."""
         buyer = self.stripe.customer(
             email=f"{key}@example.com", metadata={"headroom_customer": key}, card=card
         )
-        said: Any = {"customer": buyer, "items": [{"price": self.price(price)}]}
+        said: Any = {"customer": buyer, "items": [{"price": self.price(price)}], **more}
         v1 = self.door.api.v1
         made = await self.door.api.ask(v1.subscriptions.create_async(said))
         await self.hear()
