@@ -3,6 +3,7 @@
 Other events go on. An operator lists, shows, and replays one or all.
 """
 
+from api.billing.watch import BusinessHours, Watch
 from api.catalog.file import parse
 from tests.support.clock import FakeClock
 from tests.support.paying import Paying, paying
@@ -19,6 +20,9 @@ REPLAY_ALL = """
 mutation ($dry: Boolean!) {
   replayWebhooks(reason: "customers made", dryRun: $dry) { eventId }
 }
+"""
+REPLAY_TYPE = """
+mutation ($type: String!) { replayWebhooks(reason: "again", type: $type) { eventId } }
 """
 NEW_CUSTOMER = """
 mutation ($key: String!) { upsertCustomer(input: {key: $key}) { key } }
@@ -97,3 +101,51 @@ async def test_unknown_customers_are_parked_and_replayed_together_when_they_exis
             "select reason from audit_log where action = 'webhooks.replay'"
         )
         assert [act["reason"] for act in acts] == ["customers made"]
+
+
+async def test_a_newer_catalog_rouses_what_the_older_could_not_place_once(
+    database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    async with paying(database_url, redis_url, clock) as books:
+        watch = Watch(books.core.database, "stripe", BusinessHours())
+        life = Life("acme", clock.now(), named=True, prices={"studio": 1})
+        told = life.created("active")
+        await books.tell(told, life=life)
+        await until_parked(books, told)
+        assert await watch.rouse(clock.now()) == 0
+
+        async def apply(price: str) -> None:
+            clock.advance(minutes=1)
+            sold = BOOKKEEPER.replace(
+                "[plans.pro.prices]\n",
+                f"[plans.pro.prices]\n{price} = "
+                '{ amount_minor = 12900, currency = "usd", interval = "month" }\n',
+            )
+            await books.core.revisions.apply(parse(sold, "t.toml"), "ann", price, clock.now())
+
+        # One that does not help is tried once, and the event is parked again.
+        await apply("atelier")
+        assert await watch.rouse(clock.now()) == 1
+        await books.work()
+        await until_parked(books, told)
+        assert await watch.rouse(clock.now()) == 0
+
+        await apply("studio")
+        assert await watch.rouse(clock.now()) == 1
+        await books.work()
+        assert await books.plan() == "pro"
+
+
+async def test_what_failed_of_one_type_is_replayed_by_that_type(
+    database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    async with paying(database_url, redis_url, clock) as books:
+        life = Life("late", clock.now(), named=True, prices={"starter": 1})
+        told = life.created("active")
+        await books.tell(told, life=life)
+        await books.ask(NEW_CUSTOMER, key="late")
+        assert (await books.ask(REPLAY_TYPE, type="invoice.paid"))["replayWebhooks"] == []
+        done = await books.ask(REPLAY_TYPE, type="customer.subscription.created")
+        assert [one["eventId"] for one in done["replayWebhooks"]] == [told["id"]]
+        await books.work()
+        assert await books.plan("late") == "starter"
