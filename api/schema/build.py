@@ -18,6 +18,7 @@ from api.schema.mutations import Actions
 from api.schema.overrides import OverrideActions
 from api.schema.plans import Plan
 from api.schema.queries import Questions
+from api.schema.reconciling import ReconciliationActions, ReconciliationQuestions
 from api.schema.scalars import SCALARS
 from api.schema.scopes import guarded
 from api.schema.support import SupportQuestions
@@ -43,6 +44,7 @@ class Query(
     SupportBillingQuestions,
     AuditQuestions,
     AlertQuestions,
+    ReconciliationQuestions,
 ):
     """Everything that can be asked."""
 
@@ -62,6 +64,7 @@ class Mutation(
     BillingActs,
     SupportBillingActs,
     AlertActions,
+    ReconciliationActions,
 ):
     """Everything that can be done."""
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from api.billing.actions import BillingActions
 from api.billing.catch_up import CatchUp
 from api.billing.inbox import Inbox
+from api.billing.queue import ReconciliationQueue
+from api.billing.reconcile import Reconciliation
 from api.billing.support_actions import SupportActions
 from api.catalog.changes import Changes
 from api.catalog.customers import Customers
@@ -47,6 +49,8 @@ class Services:
     rebuild: Rebuild
     inbox: Inbox
     catch_up: CatchUp
+    reconciliation: Reconciliation
+    findings: ReconciliationQueue
     billing: BillingActions
     support_billing: SupportActions
     bookkeeping: Bookkeeping

@@ -19,7 +19,14 @@ from api.wiring.operating import (
     rebuild_of,
     refunding_of,
 )
-from api.wiring.payments import actions_of, catch_up_of, stripe_of, support_actions_of
+from api.wiring.payments import (
+    actions_of,
+    catch_up_of,
+    reconciliation_of,
+    reconciliation_queue_of,
+    stripe_of,
+    support_actions_of,
+)
 
 
 def graphql_of(
@@ -53,6 +60,8 @@ def graphql_of(
         explain=explain_of(core),
         rebuild=rebuild_of(core),
         inbox=inbox,
+        reconciliation=reconciliation_of(core, door),
+        findings=reconciliation_queue_of(core, door),
         catch_up=catch_up_of(core, door),
         billing=actions_of(core, door),
         support_billing=support_actions_of(core, door),
