@@ -113,6 +113,8 @@ class StripeDoor:
         match event_type.split("."):
             case ["checkout", *_]:
                 found = await self.api.ask(api.checkout.sessions.retrieve_async(object_id))
+            case ["customer", "created" | "updated"]:
+                found = await self.api.ask(api.customers.retrieve_async(object_id))
             case ["invoice", *_]:
                 found = await self.api.ask(api.invoices.retrieve_async(object_id))
             case ["refund", *_]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from api.billing import stripe_payments
 from api.billing.problems import Unreadable
 from api.billing.provider import Hint, Payload
-from api.billing.stripe_shapes import id_of, instant, plain_id, subscription
+from api.billing.stripe_shapes import customer_of, id_of, instant, plain_id, subscription
 from api.domain.payments import PaymentFact
 
 _COMPLETED = "checkout.session.completed"
@@ -39,6 +39,12 @@ def of_subscription(obj: object, _event_type: str, _created: int) -> Hint:
     """Return what a subscription says of itself. Raises: Unreadable."""
     told = subscription(obj)
     return Hint(told.id, told.customer, told.customer_key, told)
+
+
+def of_customer(obj: object, _event_type: str, _created: int) -> Hint:
+    """Return whom a customer introduces, where its metadata says so. Raises: Unreadable."""
+    customer, key = customer_of(obj)
+    return Hint(None, customer, key, introduces=key is not None)
 
 
 def of_session(obj: object, event_type: str, created: int) -> Hint:
@@ -89,6 +95,8 @@ _HINTS: Mapping[str, Callable[[object, str, int], Hint]] = {
     _COMPLETED: of_session,
     _SUCCEEDED: of_session,
     _FAILED: of_session,
+    "customer.created": of_customer,
+    "customer.updated": of_customer,
     "customer.subscription.created": of_subscription,
     "customer.subscription.updated": of_subscription,
     "customer.subscription.deleted": of_subscription,

@@ -145,6 +145,12 @@ def subscription(obj: object, items: list[Any] | None = None) -> ProviderSubscri
     )
 
 
+def customer_of(obj: object) -> tuple[str, str | None]:
+    """Return a customer's id, and how the product calls it. Raises: Unreadable."""
+    told = read(obj, _Customer, "customer")
+    return told.id, key_of(told.metadata)
+
+
 def customer_key(obj: object) -> str | None:
     """Return the product's name for a customer, None where Stripe has none. Raises: Unreadable."""
     return key_of(read(obj, _Customer, "customer").metadata)
