@@ -50,6 +50,7 @@ def test_what_only_support_may_see_is_reached_through_nothing_less() -> None:
     """Types that are not about the caller's own customer have no way in for a customer."""
     own = {"Plan", "PlanConnection", "Customer", "Subscription", "Decision"}
     own |= {"Consumption", "ConsumeOutcome", "Node", "CreditCost", "Pack"}
+    own |= {"BillingOperation", "PlanPreview"}
     for name, rule in FIELDS.items():
         if rule.tokens:
             assert get_named_type(fields()[name].type).name in own, name
@@ -70,6 +71,16 @@ def argument(name: str, type_name: str) -> str:
         "VoidHoldInput": '{customer: "acme", holdId: "x"}',
         "ExtendHoldInput": '{customer: "acme", holdId: "x", seconds: 1}',
         "OverrideInput": '{customer: "acme", feature: "calls", enabled: true}',
+        "CheckoutInput": '{customer: "acme", plan: "pro"}',
+        "PortalSessionInput": '{customer: "acme"}',
+        "PlanPreviewInput": '{customer: "acme", plan: "pro"}',
+        "ChangePlanInput": '{customer: "acme", plan: "pro"}',
+        "CancelSubscriptionInput": '{customer: "acme"}',
+        "ResumeSubscriptionInput": '{customer: "acme"}',
+        "SetAddOnInput": '{customer: "acme", addOn: "x", quantity: 1}',
+        "PromotionCodeInput": '{customer: "acme", code: "x"}',
+        "RefundPaymentInput": '{payment: "pi_1"}',
+        "CreateCouponInput": '{name: "x"}',
         "Scope": "CHECK",
         "DateTime": '"2026-03-10T10:00:00Z"',
         "FailureGrouping": "ADDRESS",
@@ -113,7 +124,9 @@ async def test_each_scope_opens_exactly_the_fields_of_its_own(api: Api) -> None:
 
 
 async def test_a_customer_s_token_opens_exactly_what_the_table_says(api: Api) -> None:
-    for scopes, name in itertools.product([["check"], ["check", "consume"]], ROOT_FIELDS):
+    for scopes, name in itertools.product(
+        [["check"], ["check", "consume"], ["check", "manage"]], ROOT_FIELDS
+    ):
         rule = FIELDS[name]
         opens = rule.tokens and any(scope in scopes for scope in rule.scopes)
         answer = await api.post(document(name), as_=api.token("acme", scopes))
@@ -153,6 +166,13 @@ def test_every_operator_s_action_asks_for_a_reason(name: str) -> None:
         "captureHold",
         "voidHold",
         "extendHold",
+        "createCheckout",
+        "createPortalSession",
+        "changePlan",
+        "cancelSubscription",
+        "resumeSubscription",
+        "setAddOnQuantity",
+        "applyPromotionCode",
     }
     root, field = name.split(".")
     asks = "reason" in fields()[name].args
