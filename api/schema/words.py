@@ -36,8 +36,8 @@ strawberry.enum(
 )
 strawberry.enum(
     Scope,
-    description="What a credential may be used for. CONSUME includes CHECK, SUPPORT includes "
-    "CHECK, ADMIN includes everything.",
+    description="What a credential may be used for. CONSUME and MANAGE include CHECK, SUPPORT "
+    "includes CHECK and MANAGE, ADMIN includes everything.",
 )
 strawberry.enum(
     HoldState,
