@@ -33,6 +33,7 @@ from api.gates.taken import (
     credits_of,
     included,
     journaled,
+    kept_seconds,
     taken,
 )
 from api.infra.packing import unpack
@@ -90,21 +91,22 @@ class Charging:
     async def take(self, call: Call, decide: Decide | None = None) -> Taken | Denied:
         """Take the units of ``call``, by quota and credits together, or nothing.
 
-        ``decide`` is asked in place of the record where more hangs on the decision.
+        ``decide`` is asked in place of the record where more hangs on the decision, also for units
+        that the plan includes.
 
         Raises: UnknownCustomer, InvalidInput, IdempotencyConflict, Unavailable.
         Cost: one round trip to the counters, if any limit counts; a share of one statement of the
         record, if any unit is paid with credits or held.
         """
         at = instant(call.at_ms)
-        record_seconds = min(item.feature.replay_seconds for item in call.items)
+        record_seconds = kept_seconds(call)
         for _ in range(MOST_ROUNDS):
             attempt = self._attempt()
             reply = self._recall(call, attempt)
             epoch = 0
             if reply is None:
                 epoch = self._epoch(call.customer)
-                reply = await self._ask(call, attempt, record_seconds)
+                reply = await self._ask(call, attempt, record_seconds, await_=decide is not None)
             if reply.verdict is Verdict.CONFLICT:
                 raise conflict(call)
             if reply.verdict is Verdict.DENIED:
@@ -170,9 +172,10 @@ class Charging:
             reply.customer_id, reply.version, reply.valid_until_s
         )
 
-    async def _ask(self, call: Call, attempt: str, record_seconds: int) -> Reply:
+    async def _ask(self, call: Call, attempt: str, record_seconds: int, *, await_: bool) -> Reply:
+        action = Action.AWAIT if await_ else Action.PEND
         operation = Operation(
-            Action.PEND if call.hold_seconds is None else Action.HOLD,
+            action if call.hold_seconds is None else Action.HOLD,
             call.customer,
             attempt if call.key is None else call.key,
             [(item.feature_id, item.units) for item in call.items],

@@ -24,7 +24,10 @@ class Asked(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call that credits or a hold take part in; ``hold_seconds`` None consumes."""
+    """One call that credits or a hold take part in; ``hold_seconds`` None consumes.
+
+    ``record_seconds`` is how long the record replays it; None: as long as its features say.
+    """
 
     customer: str
     items: tuple[Asked, ...]
@@ -32,6 +35,7 @@ class Call(NamedTuple):
     at_ms: int
     actor: str = PRODUCT
     hold_seconds: int | None = None
+    record_seconds: int | None = None
 
 
 class Taken(NamedTuple):
@@ -56,6 +60,13 @@ def credits_of(item: Asked, charged: int) -> int:
 def journaled(call: Call) -> bool:
     """Tell whether units that the plan includes wait for the record; the others always do."""
     return any(item.feature.durability is Durability.JOURNALED for item in call.items)
+
+
+def kept_seconds(call: Call) -> int:
+    """Return for how long the record answers the call as the first time."""
+    if call.record_seconds is not None:
+        return call.record_seconds
+    return min(item.feature.replay_seconds for item in call.items)
 
 
 def check_of(call: Call) -> Operation:
