@@ -224,10 +224,9 @@ limit $5;
 
 -- name: paid_operations :many
 -- Operations of a customer that paid for a feature in [$3, $4), whole, some at a time from one name
--- on: what each grant paid, in burn order, and what of that came back, to the grant itself or, as
--- it had expired, as a grant of its own. "units" are those that the payment was for: the hold's own
--- figure where it is one, as a part that cost nothing has no entry; less those that were released,
--- which the entry of that return says. Primary key, and credit_entries_by_operation.
+-- on: what each grant paid, in burn order, and what of that came back. "units" are those that the
+-- payment was for: the hold's own figure where it is one, as a part that cost nothing has no entry;
+-- less those that were released. Primary key, credit_entries_by_operation, usage_releases' key.
 with operations as (
     select distinct operation_id from credit_entries
     where customer_id = $1 and feature_id = $2 and credit = 'spent' and at >= $3 and at < $4
@@ -245,14 +244,6 @@ paid as (
     where e.customer_id = $1 and e.feature_id = $2 and 'spent' in (e.debit, e.credit)
     group by e.operation_id, e.grant_id
 ),
-instead as (
-    select e.operation_id, split_part(g.source, ':', 3)::bigint as grant_id, sum(e.amount) as given
-    from credit_entries as e
-    join operations as o using (operation_id)
-    join credit_grants as g on g.customer_id = e.customer_id and g.id = e.grant_id
-    where e.customer_id = $1 and e.kind = 'grant' and starts_with(g.source, 'refund:' || $2::integer || ':')
-    group by 1, 2
-),
 told as (
     select operation_id, sum(units) as units
     from (
@@ -265,16 +256,15 @@ told as (
     group by operation_id
 ),
 released as (
-    select e.operation_id, max(e.units) as units
-    from credit_entries as e
-    join operations as o using (operation_id)
-    where e.customer_id = $1 and e.feature_id = $2 and e.debit = 'spent'
-    group by e.operation_id
+    select o.operation_id, sum(r.charged) as units
+    from usage_releases as r
+    join operations as o on o.operation_id = r.consumption_id
+    where r.customer_id = $1 and r.feature_id = $2
+    group by o.operation_id
 )
 select
-    p.operation_id, p.grant_id, p.spent::bigint as spent,
-    (p.returned + coalesce(i.given, 0))::bigint as returned,
-    g.expires_at,
+    p.operation_id, p.grant_id, p.spent::bigint as spent, p.returned::bigint as returned,
+    g.bucket, g.priority, g.features, g.effective_at, g.expires_at,
     greatest(
         0,
         coalesce(
@@ -289,7 +279,6 @@ from paid as p
 join told as t using (operation_id)
 join credit_grants as g on g.customer_id = $1 and g.id = p.grant_id
 left join released as r on r.operation_id = p.operation_id
-left join instead as i on i.operation_id = p.operation_id and i.grant_id = p.grant_id
 left join holds as h on h.customer_id = $1 and h.id = p.operation_id
 order by p.operation_id, p.place;
 

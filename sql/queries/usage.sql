@@ -306,8 +306,10 @@ where customer_id = $1 and consumption_id = $2 and operation_id = $3;
 
 -- name: record_release :exec
 -- Unique by consumption and the release's own id.
-insert into usage_releases (customer_id, consumption_id, operation_id, item, units, at)
-values ($1, $2, $3, $4, $5, $6);
+insert into usage_releases (
+    customer_id, consumption_id, operation_id, item, units, at, feature_id, charged
+)
+values ($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: counted_groups :many
 -- What a reset must take back, at the instants where it was counted: by quarter of an hour, laid
