@@ -12,6 +12,7 @@ from api.cli.output import note, say, say_json, say_table
 from api.cli.running import on_core
 from api.domain.catalog import Bucket
 from api.domain.errors import InvalidInput
+from api.gates.outcome import ConsumptionId
 from api.ledger import history, standing
 from api.ledger.entries import Kind
 from api.ledger.heavy_users import HeavyUser, heavy_users
@@ -73,7 +74,7 @@ def ledger(  # noqa: PLR0913 - one for each filter
     feature: Annotated[str | None, typer.Option()] = None,
     grant: Annotated[int | None, typer.Option(help="The number of one.", min=1)] = None,
     operation: Annotated[
-        str | None, typer.Option(help="Our name for a consumption, hold or act, or its caller's.")
+        str | None, typer.Option(help="The id answered, our name for it, or its caller's.")
     ] = None,
     reference: Annotated[str | None, typer.Option()] = None,
     correlation_id: Annotated[str | None, typer.Option()] = None,
@@ -93,7 +94,7 @@ def ledger(  # noqa: PLR0913 - one for each filter
         bucket=bucket,
         feature=feature,
         grant_id=grant,
-        operation=operation,
+        operations=None if operation is None else ConsumptionId.names_of(operation),
         reference=reference,
         correlation_id=correlation_id,
         since=None if from_ is None else instant_of(from_, "--from"),
@@ -119,6 +120,7 @@ def ledger(  # noqa: PLR0913 - one for each filter
             "feature",
             "units",
             "operation",
+            "reference",
             "why",
         ),
         [
@@ -131,7 +133,8 @@ def ledger(  # noqa: PLR0913 - one for each filter
                 e.bucket,
                 e.feature,
                 e.units,
-                e.reference or e.operation_id,
+                e.operation_id,
+                e.reference,
                 f"{e.reason} ({e.actor})",
             )
             for e in rows

@@ -52,7 +52,8 @@ limit $3;
 
 -- name: entries :many
 -- Entries of one customer, newest first, from before the last one seen; a filter that is null
--- lets all pass. An operation is found by our name for it and by the caller's. Primary key.
+-- lets all pass. $8 are names of one operation: ours, or the caller's, which stands only with what
+-- was asked under it; what came back or was corrected later is of the same operation. Primary key.
 select e.*, f.key as feature
 from credit_entries as e
 left join features as f on f.id = e.feature_id
@@ -62,7 +63,15 @@ where e.customer_id = $1
     and ($5::text is null or e.bucket = $5)
     and ($6::text is null or f.key = $6)
     and ($7::bigint is null or e.grant_id = $7)
-    and ($8::text is null or e.operation_id = $8 or e.reference = $8)
+    and (
+        $8::text[] is null
+        or e.operation_id = any ($8)
+        or e.reference = any ($8)
+        or e.operation_id in (
+            select a.operation_id from credit_entries as a
+            where a.customer_id = $1 and a.reference = any ($8) and a.kind in ('spend', 'hold')
+        )
+    )
     and ($9::text is null or e.reference = $9)
     and ($10::text is null or e.correlation_id = $10)
     and ($11::timestamptz is null or e.at >= $11)

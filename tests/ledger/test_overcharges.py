@@ -43,8 +43,8 @@ async def give_units_back(
     async with books.database.transaction() as conn:
         for now in kept:
             await conn.execute(
-                "insert into usage_releases (customer_id, consumption_id, operation_id, item, units,"
-                " at, feature_id, charged) values ($1, $2, $3, 0, $4, $5, $6, $4)",
+                "insert into usage_releases (customer_id, consumption_id, operation_id, item,"
+                " units, at, feature_id, charged) values ($1, $2, $3, 0, $4, $5, $6, $4)",
                 books.acme,
                 operation,
                 f"release-{next(_releases)}",
