@@ -25,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="What customers have of credits, an
 
 Until = Annotated[str | None, typer.Option("--to", help="Likewise; now by default.")]
 _KINDS = {kind.word: kind for kind in Kind}
+_GRANTS = 50
 
 
 @app.command()
@@ -32,6 +33,7 @@ def balance(
     key: CustomerKey,
     *,
     at: Annotated[str | None, typer.Option(help="At an earlier instant; now by default.")] = None,
+    before: Annotated[int | None, typer.Option(help="Grants older than this one.", min=1)] = None,
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -44,7 +46,7 @@ def balance(
         if asked is not None:
             return await standing.balance_at(database, customer.id, asked), []
         balances = await standing.balances(database, [customer.id], now)
-        return balances[customer.id], await standing.grants(database, customer.id)
+        return balances[customer.id], await standing.grants(database, customer.id, _GRANTS, before)
 
     stands, grants = on_core(data_dir, found)
     if as_json:
@@ -63,6 +65,8 @@ def balance(
                 for g in grants
             ],
         )
+    if len(grants) == _GRANTS:
+        note(f"Older ones: --before {grants[-1].id}")
 
 
 @app.command()
@@ -216,13 +220,17 @@ def heavy_users_(
 
 
 def instant_of(text: str, option: str) -> datetime:
-    """Read an instant. Raises: InvalidInput."""
+    """Read an instant; a date is its first one in UTC. Raises: InvalidInput."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         at = None
+    if at is not None and len(text) == len("2026-12-31"):
+        at = at.replace(tzinfo=UTC)
     if at is None or at.tzinfo is None:
-        raise InvalidInput(f"{option} {text!r} is not an instant as 2026-12-31T23:59:59Z.")
+        raise InvalidInput(
+            f"{option} {text!r} is neither an instant as 2026-12-31T23:59:59Z nor a date."
+        )
     return at.astimezone(UTC)
 
 

@@ -61,6 +61,10 @@ class Bookkeeping:
         found = await self._customers.get(customer)
         if credits > 0:
             return await self._give(found, Gift(credits=credits), because, "adjust")
+        if credits == 0:
+            raise InvalidInput(
+                "An adjustment by 0 credits changes nothing: say how many, or -many."
+            )
         _expect_credits(-credits)
         why = _why("adjust", because)
         async with self._database.transaction() as conn:

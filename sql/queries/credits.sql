@@ -107,8 +107,9 @@ group by bucket
 order by bucket;
 
 -- name: statement_features :many
--- What each feature took in [$2, $3). All entries of one operation at one instant say the same
--- units, once for each grant that paid: the greatest is the operation's. Primary key.
+-- What each feature took in [$2, $3), less what was given back in it. All entries of one operation
+-- at one instant say the same units, once for each grant: the greatest is the operation's. Primary
+-- key.
 select
     f.key as feature,
     coalesce(sum(o.units), 0)::bigint as units,
@@ -117,7 +118,8 @@ select
 from (
     select
         feature_id,
-        max(units) filter (where credit = 'spent') as units,
+        coalesce(max(units) filter (where credit = 'spent'), 0)
+            - coalesce(max(units) filter (where debit = 'spent'), 0) as units,
         coalesce(sum(amount) filter (where credit = 'spent'), 0) as spent,
         coalesce(sum(amount) filter (where debit = 'spent'), 0) as returned
     from credit_entries
@@ -136,7 +138,8 @@ with spent as (
     from (
         select
             customer_id, feature_id,
-            max(units) filter (where credit = 'spent') as units,
+            coalesce(max(units) filter (where credit = 'spent'), 0)
+                - coalesce(max(units) filter (where debit = 'spent'), 0) as units,
             sum(case when credit = 'spent' then amount else -amount end) as credits
         from credit_entries
         where at >= $1 and at < $2 and 'spent' in (debit, credit)
