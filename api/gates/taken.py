@@ -82,8 +82,9 @@ def check_of(call: Call) -> Operation:
 
 def contents_of(call: Call) -> str:
     """Return what distinguishes this call from another under the same key."""
-    held = "" if call.hold_seconds is None else f"h{call.hold_seconds};"
-    return f"p{held}" + ";".join(f"{item.feature_id}:{item.units}" for item in call.items)
+    # What is consumed is named the same by a catalog in which it costs nothing.
+    act = "c" if call.hold_seconds is None else f"h{call.hold_seconds};"
+    return act + ";".join(f"{item.feature_id}:{item.units}" for item in call.items)
 
 
 def included(call: Call, reply: Reply, attempt: str) -> Taken:

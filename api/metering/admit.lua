@@ -25,7 +25,7 @@
 --   {12, entry id, refresh, counted at ms, charged, attempt, customer id, version, valid until,
 --     filling, figures...}               p of which credits must pay a part, a or h: counted, and to
 --                                        be decided by the record; entry id '' where no limit
---                                        counts anything, and nothing was written
+--                                        counts anything, and nothing was written but the answer
 --   {3, reply that was given}            the same operation again; of p, a and h the first attempt's
 --   {4} same operation id, other contents   {5} snapshot unknown or past   {6} counters unknown
 --   {7, marker or ''} another epoch         {8} journal full   {9, server ms} clocks differ
@@ -103,10 +103,8 @@ for i = 2, n do
   end
 end
 local ends, counts, helds, touched, filling = {}, {}, {}, {}, ''
--- A named call needs them also without any limit: with them come the answers of the record. But what
--- the record decides alone, it remembers alone.
-if m > 1
-  or (fingerprint ~= '' and action ~= 'p' and action ~= 'a' and action ~= 'h') then
+-- A named call needs them also without any limit: with them come the answers of the record.
+if m > 1 or fingerprint ~= '' then
   if attempt ~= '' then
     slots[m + 1] = 'g'
   end
@@ -304,8 +302,13 @@ if not keep then
 end
 local pending = action == 'h' or action == 'a' or (action == 'p' and owing)
 if pending and #writes == 0 then
-  return pack({12, '', refresh, now, charged, attempt, customer_id, version, valid_until,
+  local reply = pack({12, '', refresh, now, charged, attempt, customer_id, version, valid_until,
     filling, unpack(rows)})
+  if fingerprint ~= '' then
+    -- So that it is known still when a limit counts the feature.
+    redis.call('SET', KEYS[5], pack(now + tonumber(ARGV[8]), fingerprint, reply), 'PX', ARGV[8])
+  end
+  return reply
 end
 if redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[4]) then
   return pack({8})

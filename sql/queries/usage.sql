@@ -119,7 +119,7 @@ select operation_id, expires_at, fingerprint, answer from (
     (
         select o.operation_id, o.expires_at, o.fingerprint, o.answer from credit_operations as o
         where o.customer_id = $1 and o.operation_id > $3 and o.expires_at > $2
-            and o.kind in ('consume', 'hold') and o.operation_id <> o.attempt_id
+            and o.kind in ('consume', 'hold') and not starts_with(o.operation_id, '~')
         order by o.operation_id
         limit $4
     )
