@@ -57,6 +57,16 @@ async def record(
     )
 
 
+async def detail_of(
+    conn: Connection, customer_id: int, action: str, operation: str
+) -> Mapping[str, object] | None:
+    """Return what was recorded of an operation on a customer, None where nothing was."""
+    found: Mapping[str, object] | None = await conn.fetchval(
+        _sql.act_of, customer_id, action, operation
+    )
+    return found
+
+
 async def list_(
     database: Database,
     *,

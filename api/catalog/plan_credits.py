@@ -19,6 +19,7 @@ from api.infra.postgres import Connection, Record
 from api.infra.queries import Queries
 from api.infra.telemetry import correlation_id
 from api.ledger.entries import Kind, Movement, Why, lock, post
+from api.ledger.expiry import expire_on
 from api.ledger.grants import NewGrant, give
 
 _sql = Queries.load("subscriptions")
@@ -59,7 +60,7 @@ async def arrive(conn: Connection, turns: Sequence[Turn | None], at: datetime) -
 
     What the rights before would have brought meanwhile comes first, so that a change takes
     nothing. Under the customers' row locks. Cost: none without a turn that concerns credits;
-    otherwise at most eight statements, whatever the number.
+    otherwise at most eleven statements, whatever the number.
     """
     wanted: dict[int, tuple[Turn, tuple[Slice, ...]]] = {}
     for turn in turns:
@@ -79,6 +80,17 @@ async def arrive(conn: Connection, turns: Sequence[Turn | None], at: datetime) -
         for customer_id, (_, slices) in wanted.items()
     }
     await give(conn, [_grant(i, gift) for i, new in made.items() for gift in new], at)
+    # What lives on in another grant may not be spent from the old one any more, also not by a call
+    # of an instant before.
+    over = [
+        (customer_id, row["id"])
+        for customer_id, new in made.items()
+        if any(gift.source == gift.slice.rollover_source for gift in new)
+        for row in rows[customer_id]
+        if row["available"] > 0 and row["expires_at"] <= at
+    ]
+    if over:
+        await expire_on(conn, over, at)
     ended = (_ended(rows[i], turn.after.facts, at) for i, (turn, _) in wanted.items())
     await _end(conn, list(chain.from_iterable(ended)), at)
 

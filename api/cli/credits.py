@@ -12,6 +12,7 @@ from api.cli.output import note, say, say_json, say_table
 from api.cli.running import on_core
 from api.domain.catalog import Bucket
 from api.domain.errors import InvalidInput
+from api.gates.outcome import ConsumptionId
 from api.ledger import history, standing
 from api.ledger.entries import Kind
 from api.ledger.heavy_users import HeavyUser, heavy_users
@@ -24,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="What customers have of credits, an
 
 Until = Annotated[str | None, typer.Option("--to", help="Likewise; now by default.")]
 _KINDS = {kind.word: kind for kind in Kind}
+_GRANTS = 50
 
 
 @app.command()
@@ -31,6 +33,7 @@ def balance(
     key: CustomerKey,
     *,
     at: Annotated[str | None, typer.Option(help="At an earlier instant; now by default.")] = None,
+    before: Annotated[int | None, typer.Option(help="Grants older than this one.", min=1)] = None,
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -43,7 +46,7 @@ def balance(
         if asked is not None:
             return await standing.balance_at(database, customer.id, asked), []
         balances = await standing.balances(database, [customer.id], now)
-        return balances[customer.id], await standing.grants(database, customer.id)
+        return balances[customer.id], await standing.grants(database, customer.id, _GRANTS, before)
 
     stands, grants = on_core(data_dir, found)
     if as_json:
@@ -62,6 +65,8 @@ def balance(
                 for g in grants
             ],
         )
+    if len(grants) == _GRANTS:
+        note(f"Older ones: --before {grants[-1].id}")
 
 
 @app.command()
@@ -73,7 +78,7 @@ def ledger(  # noqa: PLR0913 - one for each filter
     feature: Annotated[str | None, typer.Option()] = None,
     grant: Annotated[int | None, typer.Option(help="The number of one.", min=1)] = None,
     operation: Annotated[
-        str | None, typer.Option(help="Our name for a consumption, hold or act, or its caller's.")
+        str | None, typer.Option(help="The id answered, our name for it, or its caller's.")
     ] = None,
     reference: Annotated[str | None, typer.Option()] = None,
     correlation_id: Annotated[str | None, typer.Option()] = None,
@@ -93,7 +98,7 @@ def ledger(  # noqa: PLR0913 - one for each filter
         bucket=bucket,
         feature=feature,
         grant_id=grant,
-        operation=operation,
+        operations=None if operation is None else ConsumptionId.names_of(operation),
         reference=reference,
         correlation_id=correlation_id,
         since=None if from_ is None else instant_of(from_, "--from"),
@@ -119,6 +124,7 @@ def ledger(  # noqa: PLR0913 - one for each filter
             "feature",
             "units",
             "operation",
+            "reference",
             "why",
         ),
         [
@@ -131,7 +137,8 @@ def ledger(  # noqa: PLR0913 - one for each filter
                 e.bucket,
                 e.feature,
                 e.units,
-                e.reference or e.operation_id,
+                e.operation_id,
+                e.reference,
                 f"{e.reason} ({e.actor})",
             )
             for e in rows
@@ -213,13 +220,17 @@ def heavy_users_(
 
 
 def instant_of(text: str, option: str) -> datetime:
-    """Read an instant. Raises: InvalidInput."""
+    """Read an instant; a date is its first one in UTC. Raises: InvalidInput."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         at = None
+    if at is not None and len(text) == len("2026-12-31"):
+        at = at.replace(tzinfo=UTC)
     if at is None or at.tzinfo is None:
-        raise InvalidInput(f"{option} {text!r} is not an instant as 2026-12-31T23:59:59Z.")
+        raise InvalidInput(
+            f"{option} {text!r} is neither an instant as 2026-12-31T23:59:59Z nor a date."
+        )
     return at.astimezone(UTC)
 
 

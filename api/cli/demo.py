@@ -165,13 +165,17 @@ class Life:
             self._expect(answer.status, 200)
 
     def _wait_for_plan(self, plan: str) -> None:
-        query = "query ($key: String!) { customer(key: $key) { plan { key } } }"
+        """Wait until the record says so, and whoever decides has been told of it."""
+        query = (
+            "query ($key: String!) { customer(key: $key) { plan { key } }"
+            ' check(customer: $key, feature: "tx_post") { allowed } }'
+        )
         began = time.monotonic()
         while True:
             said = self._graphql(query, {"key": self._customer}, tell=False)
             found = said["customer"]["plan"]["key"]
             waited = time.monotonic() - began
-            if found == plan:
+            if found == plan and said["check"]["allowed"] == (plan != "free"):
                 say(f"   plan {plan}, {waited:.2f} s after the events were acknowledged")
                 return
             if waited > PATIENCE_SECONDS:

@@ -7,11 +7,8 @@ Only here are keys kept in plain: whoever can read this database owns the machin
 from __future__ import annotations
 
 import secrets
-import shlex
-import sys
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from api.catalog.customers import CustomerInput
 from api.domain.errors import Unauthenticated
@@ -84,44 +81,3 @@ async def _working_key(database: Database, keys: ApiKeys, kept: str, at: datetim
 async def _kept(database: Database, name: str) -> str | None:
     value = await database.fetchval(_sql.kept, name)
     return None if value is None else str(value)
-
-
-def next_steps(made: Development, data_dir: Path | None) -> str:
-    """Return what to try next; every line works when pasted into a shell."""
-    consume, admin, base = made.consume_key, made.admin_key, made.address
-    usage = '{"customer":"demo","feature":"tx_analyze"}'
-    query = (
-        '{"query":"{ customer(key: \\"demo\\") { plan { key }'
-        ' entitlement(feature: \\"tx_analyze\\")'
-        ' { windows { window used remaining resetsAt } } } }"}'
-    )
-    folder = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
-    send = "-H 'Content-Type: application/json'"
-    return f"""
-Try, in another terminal:
-
-  # May this customer do this now? Count it. After the 50th of the day: 429 FREE_CAP_EXCEEDED.
-  curl -i {base}/v1/consume -H 'Authorization: Bearer {consume}' {send} -d '{usage}'
-
-  # The same question, without counting.
-  curl -i {base}/v1/check -H 'Authorization: Bearer {consume}' {send} -d '{usage}'
-
-  # What is left, in GraphQL.
-  curl {base}/graphql -H 'Authorization: Bearer {admin}' {send} -d '{query}'
-
-  # GraphiQL in a browser, with an admin key filled in: {base}/graphql#key={admin}
-
-  # One customer's life, from the first refusal to a cancelled subscription.
-  {_command()} demo{folder}
-
-Ctrl-C stops everything.
-"""
-
-
-def _command() -> str:
-    """Return how this program was started, as it can be typed again."""
-    program = Path(sys.argv[0])
-    try:
-        return str(program.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(program)

@@ -17,6 +17,7 @@ from api.cli import development
 from api.cli.children import Child, keep_all
 from api.cli.development import Development
 from api.cli.engines import Engines, data_dir_of
+from api.cli.first_steps import first_steps
 from api.cli.listening import address_of, listen
 from api.cli.operator import actor_name
 from api.cli.output import say
@@ -79,13 +80,13 @@ async def _serve(asked: Serving, catalog: Catalog | None, bound: socket.socket) 
         # Before the engines end, not after, as it was launched before they began.
         stack.push_async_callback(_stop, children)
         await Migrator(engines.direct_url).up()
-        made = await _prepare(asked, engines, catalog, address_of(bound))
+        made, steps = await _prepare(asked, engines, catalog, address_of(bound))
         for child in children:
             child.settings = engines.environment() | _of_development(asked, made)
         await asyncio.gather(*(child.start() for child in children))
         say(f"Headroom ready on {address_of(bound)}")
-        if made is not None:
-            say(development.next_steps(made, asked.data_dir))
+        if steps:
+            say(steps)
         await keep_all(children)
 
 
@@ -122,10 +123,10 @@ async def _engines(asked: Serving) -> AsyncGenerator[Engines]:
 
 async def _prepare(
     asked: Serving, engines: Engines, catalog: Catalog | None, address: str
-) -> Development | None:
-    """Apply the catalog, and make what a developer needs."""
+) -> tuple[Development | None, str]:
+    """Apply the catalog, and make what a developer needs, with what to try first."""
     if catalog is None and not asked.dev:
-        return None
+        return None, ""
     clock = SystemClock()
     settings = replace(asked.settings, database_direct_url=None)
     async with core(settings, clock, engines.direct_url, engines.redis_url) as built:
@@ -133,8 +134,9 @@ async def _prepare(
             reason = f"serve --catalog {asked.catalog}"
             await built.revisions.apply(catalog, actor_name(), reason, clock.now())
         if not asked.dev:
-            return None
-        return await development.prepare(built, address, clock.now())
+            return None, ""
+        made = await development.prepare(built, address, clock.now())
+        return made, first_steps(made, built.revisions.newest.catalog, asked.data_dir)
 
 
 async def _stop(children: list[Child]) -> None:

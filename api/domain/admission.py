@@ -27,6 +27,8 @@ class Action(StrEnum):
     STATE = "state"
     PEND = "pend"
     """Consume what may cost credits: the units that they would pay for are decided elsewhere."""
+    AWAIT = "await"
+    """Consume, whoever pays: what else hangs on it is decided elsewhere, in any case."""
     HOLD = "hold"
 
 
@@ -129,7 +131,7 @@ def judge(
             row.append(Figure(limit, now.window, reached, full, entitlement.granted, held))
         figures.append(tuple(row))
     if outcome is not Outcome.DENIED and (
-        action is Action.HOLD or (action is Action.PEND and any(charged))
+        action in (Action.HOLD, Action.AWAIT) or (action is Action.PEND and any(charged))
     ):
         outcome = Outcome.PENDING
     shown = counts if outcome is Outcome.DENIED or action is Action.CHECK else after
@@ -196,7 +198,7 @@ def _in(counts: Mapping[Slot, Count], feature: str, figure: Figure) -> Figure:
     return replace(figure, used=known.used - known.held, held=known.held)
 
 
-_ASKING = frozenset({Action.CONSUME, Action.CHECK, Action.PEND, Action.HOLD})
+_ASKING = frozenset({Action.CONSUME, Action.CHECK, Action.PEND, Action.AWAIT, Action.HOLD})
 
 COUNTED_KINDS = frozenset({FeatureKind.METERED, FeatureKind.ALLOCATION})
 """Kinds that a call can consume; the others can only be checked."""

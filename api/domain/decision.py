@@ -1,8 +1,8 @@
 """From the judge's figures to an answer that says what would help.
 
 402 where paying helps, 429 where waiting helps, 403 where neither does. Of several reasons the
-first of this order is reported: feature, payment, allocation, caps; of several full windows the
-one that resets last.
+first of this order is reported: feature, payment, allocation, credits, caps; of several full
+windows the one that resets last.
 """
 
 from __future__ import annotations

@@ -222,7 +222,8 @@ class Ledger:
     def give_back(self, attempt: str, feature: str, *, kept: int, charged: int) -> int:
         """Return what an attempt paid for all but ``kept`` of its ``charged`` units.
 
-        What stays paid is ``ceil(paid * kept / charged)``; whoever paid last gets theirs first.
+        What stays paid is ``ceil(paid * kept / charged)``, as long as its cost was not corrected;
+        whoever paid last gets theirs first.
         """
         net: dict[GrantId, int] = {}
         paid = 0

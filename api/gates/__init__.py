@@ -1,1 +1,1 @@
-"""Decisions: check, consume, release."""
+"""Decisions: check, consume, hold, release."""

@@ -28,6 +28,7 @@ from api.ledger.grants import NewGrant
 
 MOST_PRIORITY = 1_000_000
 LONGEST_REFERENCE = 200
+_VOID = "credits.void_grant"
 
 
 class Bookkeeping:
@@ -60,6 +61,10 @@ class Bookkeeping:
         found = await self._customers.get(customer)
         if credits > 0:
             return await self._give(found, Gift(credits=credits), because, "adjust")
+        if credits == 0:
+            raise InvalidInput(
+                "An adjustment by 0 credits changes nothing: say how many, or -many."
+            )
         _expect_credits(-credits)
         why = _why("adjust", because)
         async with self._database.transaction() as conn:
@@ -82,8 +87,7 @@ class Bookkeeping:
     async def void_grant(self, customer: str, grant_id: int, because: Because) -> Voided:
         """Take back what is left of a grant; what is spent or held stays so.
 
-        Where nothing is left, nothing is recorded. Raises: UnknownCustomer, NotFound,
-        InvalidInput, IdempotencyConflict.
+        Raises: UnknownCustomer, NotFound, InvalidInput, IdempotencyConflict.
         """
         found = await self._customers.get(customer)
         why = _why("void-grant", because)
@@ -91,18 +95,21 @@ class Bookkeeping:
             await lock(conn, [found.id])
             await grants.get(conn, found.id, grant_id)
             written = await adjusting.written(conn, found.id, why.operation_id)
-            if any(row["grant_id"] != grant_id for row in written):
+            known = await audit.detail_of(conn, found.id, _VOID, why.operation_id)
+            if known is not None and known["grant"] != grant_id:
                 raise _conflict(because)
             taken = _taken(written)
-            if not written:
+            if known is None:
                 left = await grants.revoke(conn, found.id, grant_id, None, why, because.at)
                 taken = (Burned(grant_id, left),) if left else ()
             stand = await adjusting.accounts(conn, found.id, grant_id)
             rest = {"spent": stand["spent"], "held": stand["held"], "expired": stand["expired"]}
-            if taken and not written:
-                detail = {"grant": grant_id, "credits": -taken[0].credits, **rest}
-                await _record(conn, "credits.void_grant", found, why, because, detail)
-            booked = await _booked(conn, found, why, because, _less(taken), replayed=bool(written))
+            if known is None:
+                # Also of nothing: said again it means that moment, not what came back since.
+                detail = {"grant": grant_id, "credits": -sum(t.credits for t in taken), **rest}
+                await _record(conn, _VOID, found, why, because, detail)
+            replayed = known is not None
+            booked = await _booked(conn, found, why, because, _less(taken), replayed=replayed)
         return Voided(booked=booked, grant_id=grant_id, **rest)
 
     async def check(self, customer: str | None, at: datetime) -> list[Finding]:

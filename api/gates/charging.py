@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from api.domain import keys
 from api.domain.admission import Action
-from api.domain.errors import HoldClosed, Unavailable
+from api.domain.errors import HoldClosed, InvalidInput, Unavailable
 from api.gates.judge import CountersLost, Judge
 from api.gates.lacking import Holders, Lacking
 from api.gates.outcome import Denied
@@ -33,6 +33,7 @@ from api.gates.taken import (
     credits_of,
     included,
     journaled,
+    kept_seconds,
     taken,
 )
 from api.infra.packing import unpack
@@ -90,29 +91,26 @@ class Charging:
     async def take(self, call: Call, decide: Decide | None = None) -> Taken | Denied:
         """Take the units of ``call``, by quota and credits together, or nothing.
 
-        ``decide`` is asked in place of the record where more hangs on the decision.
+        ``decide`` is asked in place of the record where more hangs on the decision, also for units
+        that the plan includes.
 
         Raises: UnknownCustomer, InvalidInput, IdempotencyConflict, Unavailable.
         Cost: one round trip to the counters, if any limit counts; a share of one statement of the
         record, if any unit is paid with credits or held.
         """
         at = instant(call.at_ms)
-        record_seconds = min(item.feature.replay_seconds for item in call.items)
+        record_seconds = kept_seconds(call)
         for _ in range(MOST_ROUNDS):
             attempt = self._attempt()
-            reply = self._recall(call, attempt)
-            epoch = 0
-            if reply is None:
-                epoch = self._epoch(call.customer)
-                reply = await self._ask(call, attempt, record_seconds)
-            if reply.verdict is Verdict.CONFLICT:
-                raise conflict(call)
+            epoch, reply = await self._judged(
+                call, attempt, record_seconds, await_=decide is not None
+            )
             if reply.verdict is Verdict.DENIED:
                 replayed = await self._recorded(call, at)
                 return replayed or await self._lacking.denied(call, reply, at)
             if reply.verdict is not Verdict.PENDING:
                 return included(call, reply, attempt)
-            charge = self._charge(call, reply, at, epoch, record_seconds)
+            charge = await self._charge(call, reply, at, epoch, record_seconds)
             decided = await self._decided(call, reply, charge, decide)
             match decided.outcome:
                 case Outcome.DONE:
@@ -124,11 +122,35 @@ class Charging:
                     raise conflict(call)
                 case Outcome.INSUFFICIENT:
                     await self._give_up(call, reply)
-                    return await self._short(call, reply, at)
+                    short = await self._short(call, reply, at)
+                    if short is not None:
+                        return short
+                    # Credits came since it was judged, which may be long ago, if it was adopted.
                 case _:
                     await self._give_up(call, reply, decided.outcome)
                     await self._renew(call, decided.outcome, at)
-        raise Unavailable("the customer's rights change faster than they can be read; try again")
+        raise Unavailable(
+            "the customer's rights and credits change faster than they can be read; try again"
+        )
+
+    async def _judged(
+        self, call: Call, attempt: str, record_seconds: int, *, await_: bool
+    ) -> tuple[int, Reply]:
+        """Return the counters' answer, and an epoch that it is not older than."""
+        known = self._recall(call, attempt)
+        if known is not None:
+            return 0, known
+        epoch = self._epoch(call.customer)
+        reply = await self._ask(call, attempt, record_seconds, await_=await_)
+        if _past(call, reply):
+            number, now = reply.customer_id, instant(call.at_ms)
+            if await self._charges.find(number, call.key or "", now) is None:
+                # Whoever placed it died before it was decided: nobody could capture it any more.
+                await self._give_up(call, reply, Outcome.VOIDED)
+                reply = await self._ask(call, attempt, record_seconds, await_=await_)
+        if reply.verdict is Verdict.CONFLICT:
+            raise conflict(call)
+        return epoch, reply
 
     def _attempt(self) -> str:
         return f"~{self._prefix}{next(self._attempts):x}"
@@ -140,13 +162,13 @@ class Charging:
             return -1
 
     def _recall(self, call: Call, attempt: str) -> Reply | None:
-        """Return what the counters would say, where they are known to count nothing here."""
-        if len(call.items) != 1:
+        """Return what the counters would say, where they are known to count nothing here.
+
+        Of a named call they may have the first answer, from when something did.
+        """
+        if len(call.items) != 1 or call.key is not None:
             return None
         item = call.items[0]
-        if call.key is not None and self._lacking.included_somewhere(item.feature.key):
-            # Its first answer may be one of the counters, from when a plan included the units.
-            return None
         rights = self._rights.get((call.customer, item.feature_id))
         if rights is None or 0 < rights.valid_until_s <= call.at_ms // 1000:
             return None
@@ -170,9 +192,10 @@ class Charging:
             reply.customer_id, reply.version, reply.valid_until_s
         )
 
-    async def _ask(self, call: Call, attempt: str, record_seconds: int) -> Reply:
+    async def _ask(self, call: Call, attempt: str, record_seconds: int, *, await_: bool) -> Reply:
+        action = Action.AWAIT if await_ else Action.PEND
         operation = Operation(
-            Action.PEND if call.hold_seconds is None else Action.HOLD,
+            action if call.hold_seconds is None else Action.HOLD,
             call.customer,
             attempt if call.key is None else call.key,
             [(item.feature_id, item.units) for item in call.items],
@@ -190,13 +213,21 @@ class Charging:
             self._remember(call, reply)
         return reply
 
-    def _charge(
+    async def _charge(
         self, call: Call, reply: Reply, at: datetime, epoch: int, record_seconds: int
     ) -> Charge:
         hold = None
         if call.hold_seconds is not None:
             until = instant(reply.at_ms) + timedelta(seconds=call.hold_seconds)
             hold = HoldTerms(until, call.items[0].cost)
+        try:
+            items = [
+                ChargedItem(item.feature_id, item.units, charged, credits_of(item, charged))
+                for item, charged in zip(call.items, reply.charged, strict=True)
+            ]
+        except InvalidInput:  # more than can be paid at all
+            await self._give_up(call, reply)
+            raise
         return Charge(
             customer_id=reply.customer_id,
             operation_id=reply.attempt if call.key is None else call.key,
@@ -205,10 +236,7 @@ class Charging:
             fingerprint=contents_of(call),
             expires_at=at + timedelta(seconds=record_seconds),
             answer=pending_answer(reply),
-            items=[
-                ChargedItem(item.feature_id, item.units, charged, credits_of(item, charged))
-                for item, charged in zip(call.items, reply.charged, strict=True)
-            ],
+            items=items,
             reason="consumed" if hold is None else "held",
             actor=call.actor,
             correlation_id=correlation_id(),
@@ -229,7 +257,7 @@ class Charging:
 
     async def _give_up(self, call: Call, reply: Reply, outcome: Outcome | None = None) -> None:
         """Have the counters take back what they let pass; else its deadline does."""
-        if not reply.entry:
+        if not reply.entry and call.key is None:
             return
         try:
             done = await self._undo.undo(
@@ -240,7 +268,7 @@ class Charging:
                 held=call.hold_seconds is not None,
                 void=outcome is Outcome.VOIDED,
             )
-            if outcome is Outcome.OTHER_EPOCH and not done:
+            if outcome is Outcome.OTHER_EPOCH and reply.entry and not done:
                 # Else its units would stand in the way of the next attempt, up to their deadline.
                 await self._deadlines.give_up(call.customer, reply.customer_id, reply.attempt)
         except (NotSent, OutcomeUnknown) as error:
@@ -278,15 +306,22 @@ class Charging:
         decided = Decided(Outcome.REPLAYED, known["credits"], known["balance"], paid)
         return taken(call, first, decided)._replace(replayed=True)
 
-    async def _short(self, call: Call, reply: Reply, at: datetime) -> Denied:
-        """Explain a refusal of the record, by how things stand without the call."""
+    async def _short(self, call: Call, reply: Reply, at: datetime) -> Denied | None:
+        """Explain a refusal of the record, by how things stand without the call.
+
+        None: by now there is no reason for one.
+        """
         standing = reply
         if any(reply.rows):
             standing = await self._judge.ask(check_of(call), call.at_ms, journaled=False)
             if standing.verdict is Verdict.DENIED:
                 return await self._lacking.denied(call, standing, at)
         lack = await self._lacking.lack(call, standing, at)
-        if lack is None:
-            # Credits came between the refusal and its explanation.
-            raise Unavailable("the customer's credits just changed; try again")
-        return Denied((lack,))
+        return None if lack is None else Denied((lack,))
+
+
+def _past(call: Call, reply: Reply) -> bool:
+    """Tell whether ``reply`` is of a hold that an earlier call began, and that is over by now."""
+    if call.hold_seconds is None or not reply.adopted:
+        return False
+    return reply.at_ms + call.hold_seconds * 1000 <= call.at_ms

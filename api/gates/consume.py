@@ -213,7 +213,9 @@ class Gate:
         """Consume by the counters alone, or together with credits where any feature costs some."""
         costs = self._features.catalog.costs
         if not costs or not any(feature in costs for feature, _ in items):
-            return await self._decide(Action.CONSUME, customer, items, key, at)
+            decided = await self._decide(Action.CONSUME, customer, items, key, at)
+            if decided is not None:
+                return decided
         call = await self.call(customer, items, key, at, actor)
         taken = await self._charging.take(call)
         return taken if isinstance(taken, Denied) else paid(call, taken)
@@ -229,15 +231,23 @@ class Gate:
         """Return what is asked, with its prices. Raises: UnknownFeature, InvalidInput."""
         asked = []
         for name, units in items:
-            feature = await self._features.get(name)
-            expect_units(units)
-            if feature.kind not in COUNTED_KINDS:
-                raise not_counted(feature)
+            feature = await self._countable(name, units)
             cost = self._features.catalog.costs.get(name)
             asked.append(Asked(feature, self._features.id_of(name), units, cost))
         if key is not None:
             expect_key(key)
         return Call(customer, tuple(asked), key, at, actor)
+
+    async def _countable(self, name: str, units: int, least: int = 1) -> Feature:
+        """Return a feature of which so many units can be counted.
+
+        Raises: UnknownFeature, InvalidInput.
+        """
+        feature = await self._features.get(name)
+        expect_units(units, least=least)
+        if feature.kind not in COUNTED_KINDS:
+            raise not_counted(feature)
+        return feature
 
     async def _count(
         self,
@@ -251,6 +261,8 @@ class Gate:
         own: bool = False,
     ) -> Consumption:
         outcome = await self._decide(action, customer, ((feature, units),), key, at, own=own)
+        if outcome is None:
+            raise _conflict(key or "")
         if isinstance(outcome, Denied):
             raise InvalidInput(outcome.decisions[0].message or f"{feature} is not granted")
         return outcome[0]
@@ -264,14 +276,12 @@ class Gate:
         at: int,
         *,
         own: bool = False,
-    ) -> tuple[Consumption, ...] | Denied:
-        asked = []
-        for name, units in items:
-            feature = await self._features.get(name)
-            expect_units(units, least=0 if action is Action.STATE else 1)
-            if feature.kind not in COUNTED_KINDS:
-                raise not_counted(feature)
-            asked.append((feature, units))
+    ) -> tuple[Consumption, ...] | Denied | None:
+        """Return what the counters decide; None: the key is of a call that credits took part in."""
+        asked = [
+            (await self._countable(name, units, least=0 if action is Action.STATE else 1), units)
+            for name, units in items
+        ]
         journaled = any(_journaled(f) for f, _ in asked)
         if key is not None and not own:
             expect_key(key)
@@ -291,6 +301,8 @@ class Gate:
             raise _conflict(key or "")
         if reply.verdict is Verdict.DENIED:
             return Denied(self._denied(customer, asked, reply, at))
+        if reply.verdict is Verdict.PENDING:
+            return None
         return consumed(
             customer, asked, reply, operation, replayed=reply.verdict is Verdict.REPLAYED
         )

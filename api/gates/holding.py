@@ -138,7 +138,7 @@ class HoldGate:
             return await self._capture_more(whose, change, told.hold, units)
         extra = None
         if told.outcome is HoldOutcome.REPLAYED:
-            extra = await self._extra_of(change, told.hold, units)
+            extra = await self._extra_of(change)
         return await self._told(whose, told, extra)
 
     async def void(self, whose: Whose) -> Hold:
@@ -313,7 +313,8 @@ class HoldGate:
             whose.customer, ((feature, more),), None, whose.at_ms, whose.actor
         )
         # A name of its own, so that a retry finds what the first one took.
-        call = call._replace(key=_more(change))
+        keep = round(REPLAY.total_seconds())
+        call = call._replace(key=_more(change), record_seconds=keep)
         change = change._replace(units=hold.held, final=True)
         closing: list[Told] = []
 
@@ -330,28 +331,18 @@ class HoldGate:
         taken = await self._charging.take(call, decide)
         if isinstance(taken, Denied):
             return taken
-        if not closing:
-            # The plan includes what is more, or it was decided before. At the instant of the extra
-            # units, which a retry can thus name again.
-            told = await self._holds.change(change._replace(at=instant(taken.at_ms)))
-            if told.outcome not in (HoldOutcome.DONE, HoldOutcome.REPLAYED):
-                await self._gate.release_as(
-                    f"~un{call.key}", whose.customer, feature, more, whose.at_ms
-                )
-            closing.append(told)
+        if not closing:  # it was decided before, by a call whose answer was lost
+            closing.append(await self._holds.change(change))
         extra = ConsumptionId(taken.at_ms, 0, taken.operation_id).encode()
         return await self._told(whose, closing[0], extra)
 
-    async def _extra_of(self, change: Change, hold: HoldRecord, units: int) -> str | None:
+    async def _extra_of(self, change: Change) -> str | None:
         """Return the consumption of what the first of these captures took beyond the hold."""
         known = await self._charges.find(change.customer_id, _more(change), change.at)
-        if known is not None:
-            first = read_reply(unpack(known["answer"]))
-            return ConsumptionId(first.at_ms, 0, first.attempt).encode()
-        if units > hold.units and hold.resolved_at is not None:
-            at_ms = round(hold.resolved_at.timestamp() * 1000)
-            return ConsumptionId(at_ms, 0, _more(change)).encode()
-        return None
+        if known is None:
+            return None
+        first = read_reply(unpack(known["answer"]))
+        return ConsumptionId(first.at_ms, 0, first.attempt).encode()
 
     def _shown(self, customer: str, record: HoldRecord) -> Hold:
         feature = self._gate.feature_key(record.feature_id)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from api.domain.catalog import Catalog
 from api.domain.decision import Decision, allow
 from api.domain.funding import Short, deny_credits, most_with_credits
 from api.domain.snapshot import Snapshot
@@ -43,21 +42,6 @@ class Lacking:
         self._database = database
         self._revisions = revisions
         self._holders = holders
-        self._catalog: Catalog | None = None
-        self._included: frozenset[str] = frozenset()
-
-    def included_somewhere(self, feature: str) -> bool:
-        """Tell whether any plan of the newest catalog includes units of a feature."""
-        newest = self._revisions.newest.catalog
-        if newest is not self._catalog:
-            self._catalog = newest
-            self._included = frozenset(
-                given.feature
-                for plan in newest.plans.values()
-                for given in plan.features.values()
-                if any(limit.overage for limit in given.limits)
-            )
-        return feature in self._included
 
     async def check(self, call: Call, reply: Reply) -> Decision:
         """Return what a consumption of the one item of ``call`` would be told now.

@@ -68,6 +68,17 @@ class ConsumptionId(NamedTuple):
         return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
     @classmethod
+    def names_of(cls, said: str) -> tuple[str, ...]:
+        """Return the names under which the ledger may know what ``said`` names.
+
+        That is the answer's id, our own name, or the caller's.
+        """
+        try:
+            return (said, cls.decode(said).operation_id)
+        except InvalidInput:
+            return (said,)
+
+    @classmethod
     def decode(cls, opaque: str) -> ConsumptionId:
         """Read an opaque id. Raises: InvalidInput when it is not one."""
         try:

@@ -150,9 +150,18 @@ async def _record(conn: Connection, asked: _Asked, at: datetime) -> bool:
         return True
     released = await conn.fetchval(_sql.released_of, *named, consumption.item)
     _expect_left(taken.units, released, units)
-    await conn.execute(_sql.record_release, *named, operation_id, consumption.item, units, at)
     charged_before = min(taken.charged, released)
     charged_after = min(taken.charged, released + units)
+    await conn.execute(
+        _sql.record_release,
+        *named,
+        operation_id,
+        consumption.item,
+        units,
+        at,
+        feature_id,
+        charged_after - charged_before,
+    )
     await conn.fetchval(
         _sql.record_events,
         [customer_id],
@@ -165,7 +174,7 @@ async def _record(conn: Connection, asked: _Asked, at: datetime) -> bool:
         [charged_before - charged_after],
     )
     if charged_after > charged_before:
-        kept = Kept(taken.charged, taken.charged - charged_after)
+        kept = Kept(taken.charged, taken.charged - charged_before, taken.charged - charged_after)
         why = Why(consumption.operation_id, "released", actor, operation_id, correlation_id())
         await give_back(conn, customer_id, feature_id, kept, why, at)
     return False

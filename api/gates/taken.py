@@ -24,7 +24,10 @@ class Asked(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call that credits or a hold take part in; ``hold_seconds`` None consumes."""
+    """One call that credits or a hold take part in; ``hold_seconds`` None consumes.
+
+    ``record_seconds`` is how long the record replays it; None: as long as its features say.
+    """
 
     customer: str
     items: tuple[Asked, ...]
@@ -32,6 +35,7 @@ class Call(NamedTuple):
     at_ms: int
     actor: str = PRODUCT
     hold_seconds: int | None = None
+    record_seconds: int | None = None
 
 
 class Taken(NamedTuple):
@@ -58,6 +62,13 @@ def journaled(call: Call) -> bool:
     return any(item.feature.durability is Durability.JOURNALED for item in call.items)
 
 
+def kept_seconds(call: Call) -> int:
+    """Return for how long the record answers the call as the first time."""
+    if call.record_seconds is not None:
+        return call.record_seconds
+    return min(item.feature.replay_seconds for item in call.items)
+
+
 def check_of(call: Call) -> Operation:
     """Return the question whether it would pass."""
     return Operation(
@@ -71,8 +82,9 @@ def check_of(call: Call) -> Operation:
 
 def contents_of(call: Call) -> str:
     """Return what distinguishes this call from another under the same key."""
-    held = "" if call.hold_seconds is None else f"h{call.hold_seconds};"
-    return f"p{held}" + ";".join(f"{item.feature_id}:{item.units}" for item in call.items)
+    # What is consumed is named the same by a catalog in which it costs nothing.
+    act = "c" if call.hold_seconds is None else f"h{call.hold_seconds};"
+    return act + ";".join(f"{item.feature_id}:{item.units}" for item in call.items)
 
 
 def included(call: Call, reply: Reply, attempt: str) -> Taken:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -45,14 +45,14 @@ class Entry:
 class Filter:
     """Which entries to read; what is None lets all pass. Time is half open.
 
-    ``operation`` finds an operation by its own name and by its caller's.
+    ``operations`` are names of one operation, its own or its caller's.
     """
 
     kinds: Collection[Kind] | None = None
     bucket: Bucket | None = None
     feature: str | None = None
     grant_id: int | None = None
-    operation: str | None = None
+    operations: Sequence[str] | None = None
     reference: str | None = None
     correlation_id: str | None = None
     since: datetime | None = None
@@ -82,7 +82,7 @@ async def entries(
         None if wanted.bucket is None else wanted.bucket.value,
         wanted.feature,
         wanted.grant_id,
-        wanted.operation,
+        None if wanted.operations is None else list(wanted.operations),
         wanted.reference,
         wanted.correlation_id,
         wanted.since,

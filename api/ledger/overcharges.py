@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
 from api.domain.catalog import Bucket, CreditCost
 from api.domain.credits import Burned, cost_of
-from api.infra.postgres import Connection, Database
+from api.infra.postgres import Connection, Database, Record
 from api.infra.queries import Queries
 from api.ledger.entries import Kind, Movement, Why, lock, post
 from api.ledger.grants import NewGrant, give
@@ -23,7 +23,6 @@ from api.ledger.grants import NewGrant, give
 _sql = Queries.load("credits")
 
 OPERATIONS_TOGETHER = 500
-_PRIORITY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +42,20 @@ class Spender(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What one grant paid of an operation, and what of that came back already."""
+    """What one grant paid of an operation, what of that came back already, and what it is like."""
 
     grant_id: int
     spent: int
     returned: int
+    bucket: Bucket
+    priority: int
+    features: frozenset[int] | None
+    lasts: timedelta | None
     expires_at: datetime | None
+
+    def over_by(self, at: datetime) -> bool:
+        """Tell whether the grant had expired by then."""
+        return self.expires_at is not None and self.expires_at <= at
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +139,7 @@ async def overcharged(
     for last, group in groupby(rows, key=lambda row: str(row["operation_id"])):
         operations += 1
         of = list(group)
-        parts = tuple(
-            Part(row["grant_id"], row["spent"], row["returned"], row["expires_at"]) for row in of
-        )
+        parts = tuple(_part(row) for row in of)
         units: int = of[0]["units"]
         one = Overcharge(
             operation_id=last,
@@ -171,8 +176,9 @@ async def give_back(
 ) -> Difference:
     """Return to a customer what it paid too much, to the grants that paid, the last one first.
 
-    What came from a grant that has expired since is given as a new, permanent one. Each entry
-    carries the name of the operation that it mends. Repeated, it finds nothing more to return.
+    One that has expired since loses it again, and another like it, which lasts as long as that one
+    did, is given in its place. Each entry carries the name of the operation that it mends.
+    Repeated, it finds nothing more to return.
     """
     await lock(conn, [spender.id])
     done: list[Overcharge] = []
@@ -190,40 +196,47 @@ def _returns(
 ) -> Iterator[Movement]:
     for one in found:
         named = why._replace(operation_id=one.operation_id)
-        ended = _ended(one, at)
         for grant_id, credits in one.backwards():  # noqa: A001 - the field's own word
-            if grant_id not in ended:
-                # Without units: none of them is given back.
-                yield Movement(customer_id, Kind.RETURN, grant_id, credits, at, named, feature_id)
+            # Without units: none of them is given back.
+            yield Movement(customer_id, Kind.RETURN, grant_id, credits, at, named, feature_id)
 
 
 def _instead(
     found: Sequence[Overcharge], customer_id: int, feature_id: int, why: Why, at: datetime
 ) -> Iterator[NewGrant]:
     for one in found:
-        ended = _ended(one, at)
-        returned = {part.grant_id: part.returned for part in one.parts}
+        ended = {part.grant_id: part for part in one.parts if part.over_by(at)}
         for grant_id, credits in one.backwards():  # noqa: A001 - likewise
-            if grant_id in ended:
-                # What came back before tells a second correction from the first.
-                before = returned[grant_id]
+            part = ended.get(grant_id)
+            if part is not None:
                 yield NewGrant(
                     customer_id,
-                    f"refund:{feature_id}:{grant_id}:{before}:{one.operation_id}",
-                    Bucket.PERMANENT,
-                    _PRIORITY,
+                    # What came back before tells a second correction from the first.
+                    f"refund:{feature_id}:{grant_id}:{part.returned}:{one.operation_id}",
+                    part.bucket,
+                    part.priority,
                     credits,
                     at,
                     why._replace(
                         operation_id=one.operation_id,
                         reason=f"{why.reason} (in place of grant {grant_id}, which has expired)",
                     ),
+                    None if part.lasts is None else at + part.lasts,
+                    part.features,
                 )
 
 
-def _ended(one: Overcharge, at: datetime) -> frozenset[int]:
-    return frozenset(
-        part.grant_id for part in one.parts if part.expires_at is not None and part.expires_at <= at
+def _part(row: Record) -> Part:
+    expires_at: datetime | None = row["expires_at"]
+    return Part(
+        grant_id=row["grant_id"],
+        spent=row["spent"],
+        returned=row["returned"],
+        bucket=Bucket(row["bucket"]),
+        priority=row["priority"],
+        features=None if row["features"] is None else frozenset(row["features"]),
+        lasts=None if expires_at is None else expires_at - row["effective_at"],
+        expires_at=expires_at,
     )
 
 

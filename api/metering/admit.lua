@@ -9,11 +9,11 @@
 --       3 largest difference to the server's own clock, ms (0: any)
 --       4 most entries the journal may hold
 --       5 action: c consume, k check, r release, s state (an absolute count), p consume what may
---         cost credits, h hold
+--         cost credits, a consume what the record decides in any case, h hold
 --       6 operation id
 --       7 fingerprint of the contents ('' : the caller did not name the operation)
 --       8 ms for which the answer is kept here    9 ms for which the record keeps it
---       10 attempt: the name under which p and h are counted, undone and resolved
+--       10 attempt: the name under which p, a and h are counted, undone and resolved
 --       11 a digit for each item: 1 where it costs credits ('': none does)
 --       12.. feature id, units; for each item
 -- Reply, MessagePack:
@@ -23,10 +23,10 @@
 --   {2, holding, refresh, charged, rows...}   denied; a row is 0 (not granted) or figures; those
 --                                        of an allocation also where it is not granted
 --   {12, entry id, refresh, counted at ms, charged, attempt, customer id, version, valid until,
---     filling, figures...}               p of which credits must pay a part, or h: counted, and to
+--     filling, figures...}               p of which credits must pay a part, a or h: counted, and to
 --                                        be decided by the record; entry id '' where no limit
---                                        counts anything, and nothing was written
---   {3, reply that was given}            the same operation again; of p and h the first attempt's
+--                                        counts anything, and nothing was written but the answer
+--   {3, reply that was given}            the same operation again; of p, a and h the first attempt's
 --   {4} same operation id, other contents   {5} snapshot unknown or past   {6} counters unknown
 --   {7, marker or ''} another epoch         {8} journal full   {9, server ms} clocks differ
 --   {10, item} below zero                   {11, item} beyond 2^53 - 1
@@ -103,9 +103,8 @@ for i = 2, n do
   end
 end
 local ends, counts, helds, touched, filling = {}, {}, {}, {}, ''
--- A named call needs them also without any limit: with them come the answers of the record. But what
--- the record decides alone, it remembers alone.
-if m > 1 or (fingerprint ~= '' and action ~= 'p' and action ~= 'h') then
+-- A named call needs them also without any limit: with them come the answers of the record.
+if m > 1 or fingerprint ~= '' then
   if attempt ~= '' then
     slots[m + 1] = 'g'
   end
@@ -301,10 +300,15 @@ end
 if not keep then
   return pack({1, '', refresh, 0, charged, unpack(rows)})
 end
-local pending = action == 'h' or (action == 'p' and owing)
+local pending = action == 'h' or action == 'a' or (action == 'p' and owing)
 if pending and #writes == 0 then
-  return pack({12, '', refresh, now, charged, attempt, customer_id, version, valid_until,
+  local reply = pack({12, '', refresh, now, charged, attempt, customer_id, version, valid_until,
     filling, unpack(rows)})
+  if fingerprint ~= '' then
+    -- So that it is known still when a limit counts the feature.
+    redis.call('SET', KEYS[5], pack(now + tonumber(ARGV[8]), fingerprint, reply), 'PX', ARGV[8])
+  end
+  return reply
 end
 if redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[4]) then
   return pack({8})
@@ -335,7 +339,9 @@ elseif fingerprint ~= '' then
 else
   entry[6], entry[7], entry[8] = '', 0, 0
 end
-if action == 'p' and not pending then
+if action == 'a' then
+  entry[2] = 'p'
+elseif action == 'p' and not pending then
   entry[2] = 'c'
 end
 local e = 8

@@ -24,6 +24,7 @@ _ACTIONS = {
     Action.RELEASE: "r",
     Action.STATE: "s",
     Action.PEND: "p",
+    Action.AWAIT: "a",
     Action.HOLD: "h",
 }
 FIGURE = 9
@@ -54,8 +55,8 @@ class Operation(NamedTuple):
     """One call on the counters. ``items`` are (feature id, units).
 
     ``fingerprint`` is empty where the caller did not name the operation; else the answer is kept
-    ``replay_ms`` in the counter store and ``record_ms`` in the record. ``PEND`` and ``HOLD`` are
-    counted under ``attempt``; ``costs`` says of each item whether it costs credits.
+    ``replay_ms`` in the counter store and ``record_ms`` in the record. ``PEND``, ``AWAIT`` and
+    ``HOLD`` are counted under ``attempt``; ``costs`` says of each item whether it costs credits.
     """
 
     action: Action

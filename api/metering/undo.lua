@@ -8,7 +8,8 @@
 -- KEYS  1 epoch marker   2 counters   3 journal   4 answer of the operation
 -- ARGV  1 epoch   2 attempt   3 counted at ms   4 customer id
 --       5 MessagePack: charged units per item
---       6 MessagePack: flat list of feature id, units; for each item
+--       6 MessagePack: flat list of feature id, units; for each item; empty where no limit counted
+--         anything: then only the answer is forgotten
 --       7 MessagePack: flat list of slot, end of its window (0: never), units, held ones
 --       8 filling that counted it, which begins with its epoch   9 1: the caller named the operation
 --       10 1: the record has voided it, so its answer is forgotten, of whatever epoch it is
@@ -34,6 +35,10 @@ if ARGV[9] == '1' then
     return cmsgpack.pack({0})
   end
   redis.call('DEL', KEYS[4])
+end
+local items = cmsgpack.unpack(ARGV[6])
+if #items == 0 then
+  return cmsgpack.pack({1})
 end
 if other then
   return cmsgpack.pack({0})
@@ -69,7 +74,6 @@ if stored[1] == ARGV[1] then
 end
 local entry = {tonumber(ARGV[1]), 'u', ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), '', 0,
   cmsgpack.unpack(ARGV[5])}
-local items = cmsgpack.unpack(ARGV[6])
 for i = 1, #items do
   entry[8 + i] = items[i]
 end

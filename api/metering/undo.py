@@ -36,7 +36,8 @@ class Undo:
         ``held``: it was a hold. ``void``: the record has voided it, so no retry may adopt it, of
         whatever epoch it is. Of a named operation only while its answer is still this attempt's,
         so several callers that adopted it may ask; else once. Where the counters may not have it
-        any more they are filled anew; of another epoch's nothing is taken back.
+        any more they are filled anew; of another epoch's nothing is taken back. Where no limit
+        counted anything there is only the answer to be forgotten.
         Raises: NotSent, OutcomeUnknown; then the attempt's deadline takes it back.
         """
         shard = keys.shard_of(customer)
@@ -55,11 +56,11 @@ class Undo:
             reply.at_ms,
             reply.customer_id,
             pack(list(reply.charged)),
-            pack([figure for item in items for figure in item]),
+            pack([figure for item in items for figure in item] if reply.entry else []),
             pack(slots),
             reply.filling,
             int(operation_id != reply.attempt),
-            int(void),
+            int(void or not reply.entry),
         )
         return bool(unpack(await self._door.call(UNDO, shard, names, told))[0] == 1)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import strawberry
 
 from api.catalog.customers import Customer as CustomerRow
+from api.gates.outcome import ConsumptionId
 from api.gates.principal import Scope
 from api.ledger import history, standing
 from api.ledger import statement as monthly
@@ -170,7 +171,10 @@ class Credits:
             node=lambda grant: _grant_of(grant, context),
         )
 
-    @described("Entries, newest first; operation finds our name for one and its caller's.")
+    @described(
+        "Entries, newest first; operation finds a whole one, by the id that was answered, our "
+        "name for it or its caller's."
+    )
     async def ledger(  # noqa: PLR0913 - one for each filter
         self,
         info: Info,
@@ -195,7 +199,7 @@ class Credits:
             bucket=given(bucket),
             feature=given(feature),
             grant_id=given(grant),
-            operation=given(operation),
+            operations=None if not operation else ConsumptionId.names_of(operation),
             reference=given(reference),
             correlation_id=given(correlation_id),
             since=given(from_),

@@ -10,6 +10,7 @@ from functools import partial
 from api.billing.catch_up import CatchUp
 from api.billing.inbox import CHANNEL
 from api.billing.operations import Operations
+from api.billing.payments import owed_turn
 from api.billing.watch import Watch
 from api.billing.worker import InboxWorker
 from api.infra.queries import Queries
@@ -41,6 +42,7 @@ PARTITIONS_EVERY = timedelta(hours=6)
 RETENTION_EVERY = timedelta(hours=1)
 SWEEP_EVERY = timedelta(seconds=30)
 EXPIRY_EVERY = timedelta(seconds=60)
+REFUNDED_EVERY = timedelta(seconds=5)
 
 _BLIND = gauge("blind_unsettled", "Operations that passed blind and wait for their settling")
 
@@ -73,6 +75,7 @@ class Worker:
             Turn("retention", RETENTION_EVERY, self._forget),
             Turn("drift", SWEEP_EVERY, sweep.turn),
             Turn("credit expiry", EXPIRY_EVERY, partial(expiry_turn, core.database)),
+            Turn("refunded packs", REFUNDED_EVERY, partial(owed_turn, core.database)),
         )
 
     async def run(self, began: Callable[[], None], stop: asyncio.Event) -> None:

@@ -169,6 +169,11 @@ create index holds_due on holds (expires_at) where state = 'open';
 create index holds_open on holds (customer_id, at) where state = 'open';
 create index holds_untold on holds (customer_id, id) where counted and told_version < version;
 
+-- Of the units given back those that credits had paid for, and of which feature.
+alter table usage_releases
+    add column feature_id integer,
+    add column charged bigint not null default 0;
+
 -- Packs that were bought, unique by the provider's checkout; what became of the payment is kept
 -- apart, as it may be told first.
 create table pack_purchases (
@@ -179,11 +184,14 @@ create table pack_purchases (
     pack text not null,
     quantity integer not null constraint pack_purchases_quantity_positive check (quantity > 0),
     grant_id bigint,
+    -- What is to be taken back of the grant, and was spent or held when that was tried last.
+    owed bigint not null default 0 constraint pack_purchases_owed_never_negative check (owed >= 0),
     at timestamptz not null,
     constraint pack_purchases_unique primary key (provider, checkout_id)
 );
 create index pack_purchases_by_payment on pack_purchases (provider, payment_id);
 create index pack_purchases_by_customer on pack_purchases (customer_id);
+create index pack_purchases_owing on pack_purchases (customer_id, grant_id) where owed > 0;
 create table provider_payments (
     provider text not null,
     payment_id text not null,

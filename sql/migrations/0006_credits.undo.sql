@@ -3,6 +3,7 @@ drop table provider_payments, pack_purchases, holds, credit_pending, credit_oper
 drop view credit_postings;
 drop table credit_entries, credit_grants;
 drop function credit_entries_are_kept();
+alter table usage_releases drop column feature_id, drop column charged;
 alter table subscriptions drop column paid_until;
 alter table balances drop column charged;
 alter table usage_totals drop column charged;

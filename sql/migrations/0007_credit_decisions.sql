@@ -193,6 +193,20 @@ begin
     end loop;
 
     if any_done then
+        -- A name that is used anew, past its time: what it named before was decided, whatever the
+        -- journal still tells of it.
+        if exists (
+            select from unnest(p_operations, p_attempts) as a (operation, attempt)
+            where a.operation <> a.attempt
+        ) then
+            delete from credit_pending as v
+            using unnest(p_customers, p_operations, verdicts) as a (customer, operation, verdict)
+            join credit_operations as o
+                on o.customer_id = a.customer and o.operation_id = a.operation
+            where a.verdict = 1 and v.customer_id = o.customer_id
+                and v.attempt_id = o.attempt_id and v.state = 'open';
+        end if;
+
         insert into credit_operations as o (
             customer_id, operation_id, attempt_id, kind, at, expires_at, fingerprint, credits,
             balance, answer

@@ -245,6 +245,18 @@ select customer_id, grant_id from pack_purchases
 where provider = $1 and payment_id = $2 and grant_id is not null
 order by customer_id, grant_id;
 
+-- name: note_owed :exec
+-- What is still to be taken back of a purchase, once it comes back. pack_purchases_by_payment.
+update pack_purchases set owed = $5
+where provider = $1 and payment_id = $2 and customer_id = $3 and grant_id = $4 and owed <> $5;
+
+-- name: owing :many
+-- Payments for which something is to be taken back that came back meanwhile. pack_purchases_owing.
+select distinct p.provider, p.payment_id from pack_purchases as p
+join credit_grants as g on g.customer_id = p.customer_id and g.id = p.grant_id
+where p.owed > 0 and g.available > 0
+limit $1;
+
 -- name: taken_for :one
 -- What of a grant is taken back on account of one payment now. credit_entries_by_operation.
 select coalesce(sum(case kind when 'revoke' then amount when 'restore' then -amount end), 0)::bigint

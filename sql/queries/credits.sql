@@ -52,7 +52,8 @@ limit $3;
 
 -- name: entries :many
 -- Entries of one customer, newest first, from before the last one seen; a filter that is null
--- lets all pass. An operation is found by our name for it and by the caller's. Primary key.
+-- lets all pass. $8 are names of one operation: ours, or the caller's, which stands only with what
+-- was asked under it; what came back or was corrected later is of the same operation. Primary key.
 select e.*, f.key as feature
 from credit_entries as e
 left join features as f on f.id = e.feature_id
@@ -62,7 +63,15 @@ where e.customer_id = $1
     and ($5::text is null or e.bucket = $5)
     and ($6::text is null or f.key = $6)
     and ($7::bigint is null or e.grant_id = $7)
-    and ($8::text is null or e.operation_id = $8 or e.reference = $8)
+    and (
+        $8::text[] is null
+        or e.operation_id = any ($8)
+        or e.reference = any ($8)
+        or e.operation_id in (
+            select a.operation_id from credit_entries as a
+            where a.customer_id = $1 and a.reference = any ($8) and a.kind in ('spend', 'hold')
+        )
+    )
     and ($9::text is null or e.reference = $9)
     and ($10::text is null or e.correlation_id = $10)
     and ($11::timestamptz is null or e.at >= $11)
@@ -98,8 +107,9 @@ group by bucket
 order by bucket;
 
 -- name: statement_features :many
--- What each feature took in [$2, $3). All entries of one operation at one instant say the same
--- units, once for each grant that paid: the greatest is the operation's. Primary key.
+-- What each feature took in [$2, $3), less what was given back in it. All entries of one operation
+-- at one instant say the same units, once for each grant: the greatest is the operation's. Primary
+-- key.
 select
     f.key as feature,
     coalesce(sum(o.units), 0)::bigint as units,
@@ -108,7 +118,8 @@ select
 from (
     select
         feature_id,
-        max(units) filter (where credit = 'spent') as units,
+        coalesce(max(units) filter (where credit = 'spent'), 0)
+            - coalesce(max(units) filter (where debit = 'spent'), 0) as units,
         coalesce(sum(amount) filter (where credit = 'spent'), 0) as spent,
         coalesce(sum(amount) filter (where debit = 'spent'), 0) as returned
     from credit_entries
@@ -127,7 +138,8 @@ with spent as (
     from (
         select
             customer_id, feature_id,
-            max(units) filter (where credit = 'spent') as units,
+            coalesce(max(units) filter (where credit = 'spent'), 0)
+                - coalesce(max(units) filter (where debit = 'spent'), 0) as units,
             sum(case when credit = 'spent' then amount else -amount end) as credits
         from credit_entries
         where at >= $1 and at < $2 and 'spent' in (debit, credit)
@@ -224,10 +236,9 @@ limit $5;
 
 -- name: paid_operations :many
 -- Operations of a customer that paid for a feature in [$3, $4), whole, some at a time from one name
--- on: what each grant paid, in burn order, and what of that came back, to the grant itself or, as
--- it had expired, as a grant of its own. "units" are those that the payment was for: the hold's own
--- figure where it is one, as a part that cost nothing has no entry; less those that were released,
--- which the entry of that return says. Primary key, and credit_entries_by_operation.
+-- on: what each grant paid, in burn order, and what of that came back. "units" are those that the
+-- payment was for: the hold's own figure where it is one, as a part that cost nothing has no entry;
+-- less those that were released. Primary key, credit_entries_by_operation, usage_releases' key.
 with operations as (
     select distinct operation_id from credit_entries
     where customer_id = $1 and feature_id = $2 and credit = 'spent' and at >= $3 and at < $4
@@ -245,14 +256,6 @@ paid as (
     where e.customer_id = $1 and e.feature_id = $2 and 'spent' in (e.debit, e.credit)
     group by e.operation_id, e.grant_id
 ),
-instead as (
-    select e.operation_id, split_part(g.source, ':', 3)::bigint as grant_id, sum(e.amount) as given
-    from credit_entries as e
-    join operations as o using (operation_id)
-    join credit_grants as g on g.customer_id = e.customer_id and g.id = e.grant_id
-    where e.customer_id = $1 and e.kind = 'grant' and starts_with(g.source, 'refund:' || $2::integer || ':')
-    group by 1, 2
-),
 told as (
     select operation_id, sum(units) as units
     from (
@@ -265,16 +268,15 @@ told as (
     group by operation_id
 ),
 released as (
-    select e.operation_id, max(e.units) as units
-    from credit_entries as e
-    join operations as o using (operation_id)
-    where e.customer_id = $1 and e.feature_id = $2 and e.debit = 'spent'
-    group by e.operation_id
+    select o.operation_id, sum(r.charged) as units
+    from usage_releases as r
+    join operations as o on o.operation_id = r.consumption_id
+    where r.customer_id = $1 and r.feature_id = $2
+    group by o.operation_id
 )
 select
-    p.operation_id, p.grant_id, p.spent::bigint as spent,
-    (p.returned + coalesce(i.given, 0))::bigint as returned,
-    g.expires_at,
+    p.operation_id, p.grant_id, p.spent::bigint as spent, p.returned::bigint as returned,
+    g.bucket, g.priority, g.features, g.effective_at, g.expires_at,
     greatest(
         0,
         coalesce(
@@ -289,7 +291,6 @@ from paid as p
 join told as t using (operation_id)
 join credit_grants as g on g.customer_id = $1 and g.id = p.grant_id
 left join released as r on r.operation_id = p.operation_id
-left join instead as i on i.operation_id = p.operation_id and i.grant_id = p.grant_id
 left join holds as h on h.customer_id = $1 and h.id = p.operation_id
 order by p.operation_id, p.place;
 

@@ -79,11 +79,13 @@ where customer_id = $1 and grant_id = $2;
 
 -- name: paid_by :many
 -- What one operation paid for one feature, and what of that came back, per grant in the order in
--- which they burned. credit_entries_by_operation.
+-- which they burned; "corrected" is the part that came back without units, as the cost was wrong.
+-- credit_entries_by_operation.
 select
     grant_id,
     coalesce(sum(amount) filter (where credit = 'spent'), 0)::bigint as spent,
-    coalesce(sum(amount) filter (where debit = 'spent'), 0)::bigint as returned
+    coalesce(sum(amount) filter (where debit = 'spent'), 0)::bigint as returned,
+    coalesce(sum(amount) filter (where debit = 'spent' and units is null), 0)::bigint as corrected
 from credit_entries
 where customer_id = $1 and operation_id = $2 and feature_id = $3
 group by grant_id

@@ -119,7 +119,7 @@ select operation_id, expires_at, fingerprint, answer from (
     (
         select o.operation_id, o.expires_at, o.fingerprint, o.answer from credit_operations as o
         where o.customer_id = $1 and o.operation_id > $3 and o.expires_at > $2
-            and o.kind in ('consume', 'hold') and o.operation_id <> o.attempt_id
+            and o.kind in ('consume', 'hold') and not starts_with(o.operation_id, '~')
         order by o.operation_id
         limit $4
     )
@@ -306,8 +306,10 @@ where customer_id = $1 and consumption_id = $2 and operation_id = $3;
 
 -- name: record_release :exec
 -- Unique by consumption and the release's own id.
-insert into usage_releases (customer_id, consumption_id, operation_id, item, units, at)
-values ($1, $2, $3, $4, $5, $6);
+insert into usage_releases (
+    customer_id, consumption_id, operation_id, item, units, at, feature_id, charged
+)
+values ($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: counted_groups :many
 -- What a reset must take back, at the instants where it was counted: by quarter of an hour, laid

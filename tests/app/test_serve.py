@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import runs
 from tests.support.program import (
     CATALOG,
     READY,
@@ -37,15 +38,7 @@ def _prepared(server: Server) -> str:
 
 
 def _named(server: Server, module: str) -> list[int]:
-    return [pid for pid in server.pids() if f"-m\0{module}\0" in _command(pid)]
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        # It ended after it was listed.
-        return ""
+    return [pid for pid in server.pids() if runs(pid, module)]
 
 
 def test_a_server_says_when_it_answers_and_stops_whole_when_told(data_dir: Path) -> None:

@@ -91,6 +91,21 @@ async def test_a_refund_takes_at_most_what_is_left(shop: Desk) -> None:
     assert await shop.ledger() == [("grant", 100), ("spend", 80), ("revoke", 20)]
 
 
+async def test_what_comes_back_to_a_refunded_pack_is_taken_then_and_no_more(shop: Desk) -> None:
+    bought, at = buying(shop), shop.clock.now()
+    await shop.tell(bought.completed())
+    await shop.spend(80)
+    await shop.tell(*bought.later(days=1).refunded(900))
+    await payments.owed_turn(shop.core.database, at, 0)
+    assert await shop.balance() == 0
+    for came, kept in ((50, 0), (30, 10)):
+        await shop.bring_back(came)
+        await asyncio.gather(*(payments.owed_turn(shop.core.database, at, 0) for _ in range(2)))
+        assert await shop.balance() == kept
+    taken = [amount for kind, amount in await shop.ledger() if kind == "revoke"]
+    assert taken == [20, 50, 20]
+
+
 async def test_a_full_refund_takes_all_that_is_left(shop: Desk) -> None:
     bought = buying(shop)
     await shop.tell(bought.completed())

@@ -253,8 +253,12 @@ async def test_several_workers_handle_a_burst_once_each(
         await reading.deliver(told)
     stripe.holds(life)
     at = reading.clock.now()
-    counts = await asyncio.gather(*(second_worker(reading).run_once(at) for _ in range(6)))
-    assert sum(counts) == 3
+    handled = 0
+    # One that sees an event in another's hands leaves it for its next look.
+    while set(await reading.states()) != {"applied"}:
+        workers = (second_worker(reading).run_once(at) for _ in range(6))
+        handled += sum(await asyncio.gather(*workers))
+    assert handled == 3
     assert await reading.plan("acme") == "pro"
     assert await reading.count("provider_locks") == 0
 

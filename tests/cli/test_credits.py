@@ -33,7 +33,7 @@ def test_credits_are_given_corrected_and_taken_back(server: Server, customer: st
     said = credits_(server, "balance", customer, "--json").said
     assert (said["available"], len(said["grants"])) == (5, 2)
     assert "permanent" in credits_(server, "balance", customer).out
-    earlier = credits_(server, "balance", customer, "--at", "2020-01-01T00:00:00Z", "--json").said
+    earlier = credits_(server, "balance", customer, "--at", "2020-01-01", "--json").said
     assert earlier["available"] == 0
     text = credits_(server, "adjust", customer, "--credits", "1", "--reason", "x").out
     assert "+1 credits" in text
@@ -81,7 +81,7 @@ def test_reports_checks_and_refunds_of_nothing(server: Server) -> None:
         ("grant x 5 --expires-at noon --reason y", REFUSED, "--expires-at 'noon'"),
         ("grant x 5 --feature nothing --reason y", REFUSED, "no feature 'nothing'"),
         ("grant nobody 5 --reason y", REFUSED, "no customer 'nobody'"),
-        ("adjust x --credits 0 --reason y", REFUSED, "1 to 2^53 - 1"),
+        ("adjust x --credits 0 --reason y", REFUSED, "changes nothing"),
         ("void-grant x 99999 --reason y", REFUSED, "no grant 99999"),
         ("ledger x --kind gift", REFUSED, "'gift' is not one of grant, spend"),
         ("ledger x --from yesterday", REFUSED, "--from 'yesterday'"),

@@ -62,6 +62,7 @@ GRANTED = 330
 EACH = 50
 CALLERS = 10
 DENIED = 402
+PARTS = ("api.app", "api.worker")
 _PAUSE_SECONDS = 0.02
 
 
@@ -184,7 +185,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-@pytest.mark.parametrize("victim", ["server", "valkey", "postgres"])
+@pytest.mark.parametrize("victim", ["server", "api.app", "api.worker", "valkey", "postgres"])
 async def test_what_was_acknowledged_is_charged_and_nothing_else(
     engines_factory: EnginesFactory, folder: Path, seed: int, victim: str
 ) -> None:
@@ -206,6 +207,8 @@ async def test_what_was_acknowledged_is_charged_and_nothing_else(
                 if victim == "server":
                     await served.kill()
                     await served.start()
+                elif victim in PARTS:
+                    served.kill_part(victim)
                 elif victim == "valkey":
                     await engines.restart_valkey()
                 else:

@@ -26,6 +26,7 @@ PAGES = sorted(
         *(page for page in (ROOT / "api").glob("*/README.md")),
     }
 )
+ROOMS = sorted(page.parent for page in (ROOT / "api").glob("*/README.md"))
 COMMANDS = typer.main.get_command(app)
 
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -74,6 +75,14 @@ def test_every_file_of_the_repository_that_is_named_exists(page: Path) -> None:
     for code in _code(page.read_text(encoding="utf-8")):
         for path in re.findall(r"\b(?:tests|sql|docs|examples|scripts)/[\w./-]*\w", code):
             assert (ROOT / path).exists() or not Path(path).suffix, path
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_every_file_of_a_room_stands_in_its_readme(room: Path) -> None:
+    named = set(re.findall(r"`([\w.]+)`", (room / "README.md").read_text(encoding="utf-8")))
+    files = {path.name for ending in ("*.py", "*.lua") for path in room.glob(ending)}
+    assert files - {"__init__.py", "__main__.py"} <= named
+    assert {name for name in named if name.endswith(".py")} <= files
 
 
 def test_every_page_of_the_documentation_can_be_found_from_its_index() -> None:

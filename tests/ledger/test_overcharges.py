@@ -1,8 +1,9 @@
 """What was charged above the right cost is found, and returned once to the grants that paid."""
 
+import itertools
 from datetime import timedelta
 
-from api.domain.catalog import CreditCost
+from api.domain.catalog import Bucket, CreditCost, Rounding
 from api.ledger.entries import Why
 from api.ledger.expiry import expire
 from api.ledger.history import Entry, entries
@@ -15,6 +16,7 @@ from tests.support.clock import FakeClock
 
 WHY = Why("~refund:1", "priced wrongly", "key:support", "ticket-9")
 ONE_EACH = CreditCost("chat", 1)
+_releases = itertools.count(1)
 
 
 def window(books: Books, clock: FakeClock) -> Window:
@@ -30,6 +32,30 @@ async def refund(books: Books, clock: FakeClock, cost: CreditCost = ONE_EACH) ->
         done = await give_back(conn, acme, of, cost, WHY, clock.now())
     assert dry == done
     return done
+
+
+async def give_units_back(
+    books: Books, operation: str, charged: int, kept: tuple[int, ...], clock: FakeClock
+) -> list[int]:
+    """Release the units of an operation step by step; return the credits that came of each."""
+    chat, why = books.features["chat"], WHY._replace(operation_id=operation, reference=None)
+    came, before = [], charged
+    async with books.database.transaction() as conn:
+        for now in kept:
+            await conn.execute(
+                "insert into usage_releases (customer_id, consumption_id, operation_id, item,"
+                " units, at, feature_id, charged) values ($1, $2, $3, 0, $4, $5, $6, $4)",
+                books.acme,
+                operation,
+                f"release-{next(_releases)}",
+                before - now,
+                clock.now(),
+                chat,
+            )
+            of = Kept(charged, before, now)
+            came.append(await release(conn, books.acme, chat, of, why, clock.now()))
+            before = now
+    return came
 
 
 async def returned(books: Books) -> list[Entry]:
@@ -71,11 +97,14 @@ async def test_a_repeat_returns_nothing_and_a_better_price_only_the_rest(
     assert await books.left(at) == (90, 0)
 
 
-async def test_what_an_expired_grant_paid_is_given_as_a_permanent_one_and_once(
+async def test_what_an_expired_grant_paid_is_given_anew_by_one_like_it_and_once(
     books: Books, clock: FakeClock
 ) -> None:
     at = clock.now()
-    ending = await books.give(30, at, expires_at=at + timedelta(days=1))
+    of_chat = frozenset({books.features["chat"]})
+    ending = await books.give(
+        30, at, expires_at=at + timedelta(days=1), bucket=Bucket.PROMOTIONAL, features=of_chat
+    )
     lasting = await books.give(30, at)
     operation = await books.spend(50, at, units=10)
     at = clock.advance(days=2)
@@ -84,14 +113,25 @@ async def test_what_an_expired_grant_paid_is_given_as_a_permanent_one_and_once(
     assert (await refund(books, clock, CreditCost("chat", 2))).credits == 0
     assert (await refund(books, clock)).credits == 10
     back = await returned(books)
-    assert [(e.kind, e.amount, e.operation_id) for e in back] == [
-        ("return", 20, operation),
-        ("grant", 10, operation),
-        ("grant", 10, operation),
+    assert [(e.kind, e.grant_id, e.amount, e.operation_id) for e in back if e.kind == "return"] == [
+        ("return", lasting, 20, operation),
+        ("return", ending, 10, operation),
+        ("return", ending, 10, operation),
     ]
-    assert back[0].grant_id == lasting
-    assert all(f"in place of grant {ending}" in e.reason for e in back[1:])
-    assert await books.left(clock.advance(days=400)) == (50, 0)
+    anew = [e for e in back if e.kind == "grant"]
+    assert [(e.amount, e.bucket, e.operation_id) for e in anew] == [
+        (10, "promotional", operation)
+    ] * 2
+    assert all(f"in place of grant {ending}" in e.reason for e in anew)
+    rows = await books.database.fetch(
+        "select expires_at, features from credit_grants where source like 'refund:%'"
+    )
+    assert [(row["expires_at"], row["features"]) for row in rows] == [
+        (at + timedelta(days=1), [books.features["chat"]])
+    ] * 2
+    await expire(books.database, at)
+    assert await books.left(at) == (30 - 20 + 20 + 20, 0)
+    assert await books.left(clock.advance(days=400)) == (30, 0)
 
 
 async def test_units_that_were_released_are_no_part_of_the_right_cost(
@@ -100,15 +140,50 @@ async def test_units_that_were_released_are_no_part_of_the_right_cost(
     at = clock.now()
     await books.give(100, at)
     operation = await books.spend(50, at, units=10)
-    why = WHY._replace(operation_id=operation, reference=None)
-    async with books.database.transaction() as conn:
-        for kept in (8, 6):
-            await release(conn, books.acme, books.features["chat"], Kept(10, kept), why, at)
+    assert await give_units_back(books, operation, 10, (8, 6), clock) == [10, 10]
     # Six units at 5 are paid for still; rightly they cost 3 each.
     done = await refund(books, clock, CreditCost("chat", 3))
     assert (done.charged, done.returned, done.right, done.credits) == (50, 20, 18, 12)
     assert (await refund(books, clock, CreditCost("chat", 3))).credits == 0
     assert await books.left(at) == (82, 0)
+
+
+async def test_units_released_after_a_correction_bring_what_they_cost_since(
+    books: Books, clock: FakeClock
+) -> None:
+    at = clock.now()
+    await books.give(100, at)
+    operation = await books.spend(80, at, units=10)
+    assert await give_units_back(books, operation, 10, (8,), clock) == [16]
+    assert (await refund(books, clock, CreditCost("chat", 4))).credits == 32
+    assert await give_units_back(books, operation, 8, (5,), clock) == [12]
+    assert (await refund(books, clock, CreditCost("chat", 4))).credits == 0
+    assert await give_units_back(books, operation, 5, (0,), clock) == [20]
+    assert await books.left(at) == (100, 0)
+
+
+async def test_a_release_that_brings_no_credit_counts_in_a_later_correction(
+    books: Books, clock: FakeClock
+) -> None:
+    at = clock.now()
+    await books.give(100, at)
+    operation = await books.spend(1, at, units=10)
+    assert await give_units_back(books, operation, 10, (9, 8), clock) == [0, 0]
+    await books.spend(79, at, units=1, feature="search")
+    done = await refund(books, clock, CreditCost("chat", 1, per=100))
+    assert (done.charged, done.credits) == (0, 0)
+    done = await refund(books, clock, CreditCost("chat", 1, per=10, rounding=Rounding.DOWN))
+    assert (done.charged, done.right, done.credits) == (1, 0, 1)
+
+
+async def test_an_entry_says_how_many_units_came_back_in_that_step(
+    books: Books, clock: FakeClock
+) -> None:
+    await books.give(100, clock.now())
+    operation = await books.spend(50, clock.now(), units=10)
+    await give_units_back(books, operation, 10, (8, 5), clock)
+    back = [e for e in await entries(books.database, books.acme) if e.kind == "return"]
+    assert [e.units for e in back[::-1]] == [2, 3]
 
 
 async def test_captures_of_one_hold_are_judged_together(books: Books, clock: FakeClock) -> None:

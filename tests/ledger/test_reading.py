@@ -5,10 +5,12 @@ from datetime import timedelta
 import pytest
 
 from api.domain.catalog import Bucket, CreditCost
+from api.gates.outcome import ConsumptionId
 from api.ledger import standing
 from api.ledger.entries import Kind
 from api.ledger.history import Entry, Filter, entries
 from api.ledger.holds import Resolution
+from api.ledger.returns import Kept, give_back
 from tests.support.books import WHY, Books
 from tests.support.clock import FakeClock
 
@@ -93,12 +95,28 @@ async def test_the_ledger_is_filtered_and_turned_page_by_page(
     assert [e.amount for e in await read(books, bucket=Bucket.PROMOTIONAL)] == [5, 5]
     assert [e.feature for e in await read(books, feature="search")] == ["search"]
     assert [e.kind for e in await read(books, grant_id=promo)] == ["spend", "grant"]
-    assert len(await read(books, operation=spent)) == len(await read(books, operation="order-7"))
+    assert await read(books, operations=["order-8"]) == []
     assert [e.amount for e in await read(books, reference="ticket-1")] == [5]
     assert [e.amount for e in await read(books, correlation_id="c-1")] == [5]
     assert len(await read(books, since=later)) == 3
     assert len(await read(books, since=start, until=later)) == 2
     assert await read(books, feature="nothing") == []
+
+
+async def test_an_operation_is_found_whole_by_each_of_its_names(
+    books: Books, clock: FakeClock
+) -> None:
+    at = clock.now()
+    await books.give(50, at)
+    spent = await books.spend(8, at, units=4, key="order-7")
+    await books.spend(2, at, units=1, key="order-8")
+    why = WHY._replace(operation_id=spent, reference="release-1")
+    async with books.database.transaction() as conn:
+        await give_back(conn, books.acme, books.features["chat"], Kept(4, 4, 1), why, at)
+    answered = ConsumptionId(round(at.timestamp() * 1000), 0, spent).encode()
+    for name in (spent, "order-7", answered):
+        found = await read(books, operations=ConsumptionId.names_of(name))
+        assert [(e.kind, e.amount) for e in found] == [("return", 6), ("spend", 8)]
 
 
 @pytest.mark.parametrize("first", [0, 3])

@@ -11,7 +11,9 @@ from api.domain.errors import InvalidInput
 from api.ledger.entries import Kind, Movement, post
 from api.ledger.expiry import expire
 from api.ledger.grants import restore, revoke
+from api.ledger.heavy_users import heavy_users
 from api.ledger.holds import Resolution
+from api.ledger.returns import Kept, give_back
 from api.ledger.statement import COLUMNS, BucketLine, Statement, statement, to_csv
 from tests.support.books import WHY, Books
 from tests.support.clock import FakeClock
@@ -78,12 +80,25 @@ async def test_a_statement_says_every_movement_and_adds_up(books: Books, clock: 
         row["bucket"]: row["amount"] for row in sums
     }
     assert [(f.feature, f.units, f.spent, f.returned, f.credits) for f in found.features] == [
-        ("chat", 22, 70, 7, 63),
+        ("chat", 21, 70, 7, 63),
         ("search", 5, 50, 0, 50),
     ]
     following = await statement(books.database, books.acme, BERLIN, "2026-04")
     assert [line.opening for line in following.buckets] == [line.closing for line in found.buckets]
     assert monthly != pack
+
+
+async def test_units_given_back_are_none_that_were_used(books: Books, clock: FakeClock) -> None:
+    at = clock.now()
+    await books.give(100, at)
+    spent = await books.spend(50, at, units=10)
+    why = WHY._replace(operation_id=spent, reference="release-1")
+    async with books.database.transaction() as conn:
+        await give_back(conn, books.acme, books.features["chat"], Kept(10, 10, 4), why, at)
+    [chat] = (await march(books)).features
+    assert (chat.units, chat.spent, chat.returned) == (4, 50, 30)
+    [top] = await heavy_users(books.database, at, at + timedelta(days=1))
+    assert [(f.feature, f.units, f.credits) for f in top.features] == [("chat", 4, 20)]
 
 
 async def test_the_expired_are_told_apart(books: Books, clock: FakeClock) -> None:

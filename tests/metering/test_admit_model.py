@@ -73,6 +73,7 @@ calls = st.tuples(
         (Action.CONSUME,) * 4
         + (Action.CHECK, Action.RELEASE, Action.STATE)
         + (Action.PEND,) * 3
+        + (Action.AWAIT,)
         + (Action.HOLD,) * 3
     ),
     st.lists(
@@ -195,7 +196,7 @@ class Both:
     ) -> None:
         """Have both judge one call; a ``name`` that begins with ~ is not the caller's."""
         named = not name.startswith("~")
-        funded = action in (Action.CHECK, Action.PEND, Action.HOLD)
+        funded = action in (Action.CHECK, Action.PEND, Action.AWAIT, Action.HOLD)
         operation = Operation(
             action,
             "acme",

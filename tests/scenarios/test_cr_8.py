@@ -106,3 +106,24 @@ async def test_the_next_month_s_credits_are_there_in_its_first_second_with_no_wo
         clock.set(row["valid_until"])
         for expected in (200, 200, 402):
             assert (await leads.consume("lead_claim")).status_code == expected
+
+
+async def test_what_lives_on_cannot_be_spent_from_the_month_that_ended_by_a_late_call(
+    database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    async with paying(database_url, redis_url, clock, catalog=LEADS, reads=False) as leads:
+        await leads.core.changes.upsert_customer(CustomerInput("acme"), clock.now(), "test")
+        life = Life("acme", clock.now(), named=True, prices={"pro_monthly": 1})
+        await leads.tell(life.created("active"), life.invoiced(paid=True))
+        end = life.at + timedelta(days=31)
+        clock.set(end - timedelta(hours=2))
+        assert (await leads.consume("lead_claim", 20)).status_code == 200
+        clock.set(end)
+        await leads.tell(life.later(days=31).renewed(), life.invoiced(paid=True))
+        before = await accounts(leads)
+        # It was on its way while the month turned, or comes of a machine whose clock is behind.
+        clock.set(end - timedelta(milliseconds=300))
+        assert (await leads.consume("lead_claim", 20)).status_code == 402
+        clock.set(end + timedelta(seconds=1))
+        await expire(leads.core.database, clock.now())
+        assert await accounts(leads) == before

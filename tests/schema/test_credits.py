@@ -47,13 +47,15 @@ async def acts(api: Api) -> list[dict[str, Any]]:
     return [e["node"] for e in found if e["node"]["action"].startswith("credits.")]
 
 
-async def spend(api: Api, grant: int, amount: int, units: int, operation: str) -> None:
-    """Have credits spent on calls, as a consumption does."""
+async def spend(
+    api: Api, grant: int, amount: int, units: int, operation: str, kind: Kind = Kind.SPEND
+) -> None:
+    """Have credits spent on calls, as a consumption does, or come back."""
     at = api.clock.now()
     number = await api.core.holders.number("acme")
     feature = api.core.revisions.newest.feature_ids["calls"]
     why = Why(operation, "used", "key:product")
-    moved = Movement(number, Kind.SPEND, grant, amount, at, why, feature, units)
+    moved = Movement(number, kind, grant, amount, at, why, feature, units)
     async with api.core.database.transaction() as conn:
         await post(conn, [moved])
 
@@ -145,7 +147,21 @@ async def test_a_voided_grant_gives_back_what_is_left_and_says_what_is_not(api: 
     assert again["change"] == {"credits": -38, "available": 0, "replayed": True}
     assert (await api.data(VOID, grant=grant))["voidGrant"]["change"]["credits"] == 0
     assert (await api.error(VOID, grant=999))["code"] == "NOT_FOUND"
-    assert [a["action"] for a in await acts(api)] == ["credits.void_grant", "credits.grant"]
+    assert [a["action"] for a in await acts(api)] == ["credits.void_grant"] * 2 + ["credits.grant"]
+
+
+async def test_a_grant_of_which_nothing_was_left_is_not_voided_later_under_the_same_key(
+    api: Api,
+) -> None:
+    grant = (await give(api, 18))["grants"][0]["grant"]
+    other = (await give(api, 5))["grants"][0]["grant"]
+    await spend(api, grant, 18, 6, "~a1")
+    nothing = (await api.data(VOID, grant=grant, key="v"))["voidGrant"]["change"]
+    assert (nothing["credits"], nothing["replayed"]) == (0, False)
+    await spend(api, grant, 18, 6, "~a1", kind=Kind.RETURN)
+    again = (await api.data(VOID, grant=grant, key="v"))["voidGrant"]["change"]
+    assert (again["credits"], again["available"], again["replayed"]) == (0, 23, True)
+    assert (await api.error(VOID, grant=other, key="v"))["code"] == "IDEMPOTENCY_CONFLICT"
 
 
 READ = """query ($kinds: [CreditEntryKind!], $first: Int! = 50, $after: String) {

@@ -196,6 +196,17 @@ class Desk:
             await entries.lock(conn, {move.customer_id for move in moves})
             await entries.post(conn, moves)
 
+    async def bring_back(self, amount: int, key: str = "acme") -> None:
+        """Have credits that were spent of the first grant come back to it."""
+        [first, *_] = await self.grants(key)
+        why = Why("~spend", "a test", "test")
+        back = Movement(
+            first["customer_id"], Kind.RETURN, first["id"], amount, self.clock.now(), why
+        )
+        async with self.core.database.transaction() as conn:
+            await entries.lock(conn, {back.customer_id})
+            await entries.post(conn, [back])
+
     async def event(self, event: Json | str) -> StoredEvent:
         return await self.inbox.show(event if isinstance(event, str) else event["id"])
 

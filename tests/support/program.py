@@ -20,6 +20,7 @@ from unittest.mock import patch
 from urllib.parse import urlsplit
 
 from api.cli import main
+from tests.support.processes import below
 
 HEADROOM = Path(sys.executable).with_name("headroom")
 CATALOG = Path("examples/bookkeeper.toml").absolute()
@@ -65,7 +66,7 @@ class Server:
 
     def pids(self) -> list[int]:
         """Every process of it, the first one included."""
-        return [self.process.pid, *_below(self.process.pid)]
+        return [self.process.pid, *below(self.process.pid)]
 
     def _ask(
         self, method: str, path: str, body: str | None, key: str
@@ -179,14 +180,6 @@ def _ready(out: IO[str], errors: Path) -> str:
     line = out.readline()
     assert line.startswith(READY), errors.read_text()
     return line.removeprefix(READY).strip()
-
-
-def _below(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [p for child in map(int, children) for p in (child, *_below(child))]
 
 
 def _lives(pid: int) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.support.processes import below, runs
+
 _PROGRAM = "from api.cli import main; main()"
 _READY = b"Headroom ready on "
 
@@ -53,6 +55,14 @@ class Server:
         self.up.clear()
         self._process.kill()
         await self._process.wait()
+
+    def kill_part(self, module: str) -> None:
+        """``kill -9`` of each process that runs ``module``; others are started in their place."""
+        assert self._process is not None
+        parts = [pid for pid in below(self._process.pid) if runs(pid, module)]
+        assert parts, f"no process runs {module}"
+        for pid in parts:
+            os.kill(pid, signal.SIGKILL)
 
     async def stop(self) -> None:
         """Stop it as Ctrl-C would."""

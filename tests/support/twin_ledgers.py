@@ -284,13 +284,13 @@ class TwinLedgers:
 
     async def give_back(self, pick: int, kept: int) -> None:
         customer, attempt, item = self.spent[-1 - pick % len(self.spent)]
-        of = returns.Kept(item.charged, min(kept, item.charged))
+        of = returns.Kept(item.charged, item.charged, min(kept, item.charged))
         number, feature = self.ids[customer], self.features[item.feature]
         back = await self.inside(
             lambda conn: returns.give_back(conn, number, feature, of, why(attempt), self.at)
         )
         ledger = self.models[customer]
-        assert back == ledger.give_back(attempt, item.feature, kept=of.kept, charged=of.charged)
+        assert back == ledger.give_back(attempt, item.feature, kept=of.now, charged=of.charged)
 
     async def agree(self) -> None:
         """Compare all there is: balances, buckets, usage, holds, entries, sums."""
