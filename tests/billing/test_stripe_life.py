@@ -60,7 +60,7 @@ class Life(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.stack = AsyncExitStack()
         self.clock = FakeClock(datetime(2026, 3, 10, 10, tzinfo=UTC))
-        self.lose = False
+        self.lose = self.fetch = False
         self.life: StripeLife = self.do(
             self.stack.enter_async_context(
                 stripe_life(self.admin_url, self.template, self.redis_url, self.clock)
@@ -89,9 +89,9 @@ class Life(RuleBasedStateMachine):
         paid = self.life.stripe.all("charge")
         return [one for one in paid if one["status"] == "succeeded"]
 
-    @initialize(lose=st.booleans(), basket=baskets, early=st.booleans())
-    def begin(self, *, lose: bool, basket: Basket, early: bool) -> None:
-        self.lose = lose
+    @initialize(lose=st.booleans(), fetch=st.booleans(), basket=baskets, early=st.booleans())
+    def begin(self, *, lose: bool, fetch: bool, basket: Basket, early: bool) -> None:
+        self.lose, self.fetch = lose, fetch
         if early:
             self.buy("acme", basket, "ok", delayed=False)
             self.do(self.life.deliver())
@@ -258,7 +258,7 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            self.do(self.life.settle(lose=self.lose))
+            self.do(self.life.settle(lose=self.lose, fetch=self.fetch))
             self.do(self.life.agree())
         finally:
             self.do(self.stack.aclose())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -65,6 +65,28 @@ def subscriptions(stripe: SimulatedStripe) -> dict[str, Held]:
     return {one["id"]: _held(stripe, one) for one in stripe.all("subscription")}
 
 
+def paid_until(
+    stripe: SimulatedStripe, subscription: str, *, since: datetime | None = None
+) -> datetime | None:
+    """Return the last end of a period that was paid for, by invoices paid since then or ever."""
+    return max(
+        (
+            _at(line["period"]["end"])
+            for invoice in stripe.all("invoice")
+            if invoice["status"] == "paid" and _subscription(invoice) == subscription
+            if since is None or _at(invoice["status_transitions"]["paid_at"]) > since
+            for line in invoice["lines"]["data"]
+            if (line["parent"] or {}).get("subscription_item_details")
+        ),
+        default=None,
+    )
+
+
+def _subscription(invoice: Json) -> str | None:
+    details: Json = (invoice["parent"] or {}).get("subscription_details") or {}
+    return details.get("subscription")
+
+
 def credits_bought(stripe: SimulatedStripe) -> dict[str, tuple[int, int]]:
     """Return by checkout what was granted for a pack, and what of it was taken back."""
     found: dict[str, tuple[int, int]] = {}
@@ -113,19 +135,8 @@ def _held(stripe: SimulatedStripe, said: Mapping[str, Any]) -> Held:
         trial_ends_at=_maybe(said["trial_end"]),
         cancel_at_period_end=said["cancel_at_period_end"],
         ends_at=_maybe(ended),
-        paid_until=max(_paid(stripe, said["id"]), default=None),
+        paid_until=paid_until(stripe, said["id"]),
     )
-
-
-def _paid(stripe: SimulatedStripe, subscription: str) -> Iterator[datetime]:
-    """Yield the ends of periods that paid invoices bill."""
-    for invoice in stripe.all("invoice"):
-        parent = (invoice["parent"] or {}).get("subscription_details") or {}
-        if invoice["status"] != "paid" or parent.get("subscription") != subscription:
-            continue
-        for line in invoice["lines"]["data"]:
-            if (line["parent"] or {}).get("subscription_item_details"):
-                yield _at(line["period"]["end"])
 
 
 def _at(second: int) -> datetime:
