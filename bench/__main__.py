@@ -4,9 +4,9 @@ import argparse
 import asyncio
 
 from bench import credits as debits
-from bench import drain, requests, storage, webhooks
+from bench import drain, reconciliation, requests, storage, webhooks
 
-PARTS = ("requests", "credits", "storage", "drain", "webhooks")
+PARTS = ("requests", "credits", "storage", "drain", "webhooks", "reconciliation")
 
 
 def tell(line: str) -> None:
@@ -34,6 +34,8 @@ async def main() -> None:
         await drain.run(tell)
     if "webhooks" in asked:
         await webhooks.run(tell)
+    if "reconciliation" in asked:
+        await reconciliation.run(tell)
 
 
 asyncio.run(main())
