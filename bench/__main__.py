@@ -35,7 +35,7 @@ async def main() -> None:
     if "webhooks" in asked:
         await webhooks.run(tell)
     if "reconciliation" in asked:
-        await reconciliation.run(tell)
+        await reconciliation.run(given.customers, given.rounds, tell)
 
 
 asyncio.run(main())

@@ -27,7 +27,7 @@ from bench.requests import HEADROOM
 from bench.stripe_beside import AS_OFTEN_AS_POSSIBLE, KEY, LINK, StripeBeside, stripe_beside
 from bench.webhooks import EXAMPLES, reachable_folder
 
-SUBSCRIPTIONS, ONE_IN, ROUNDS = 100_000, 100, 3
+ONE_IN = 100
 _LOOK_EVERY = 0.02
 
 _CUSTOMERS = """
@@ -64,7 +64,7 @@ class Pass:
     differing: int
 
 
-async def run(tell: Callable[[str], None]) -> None:
+async def run(subscriptions: int, rounds: int, tell: Callable[[str], None]) -> None:
     """Compare everything, dry, when all is in step and when one in a hundred is not."""
     with reachable_folder() as folder:
         async with stripe_beside() as stripe, EmbeddedEngines.start(folder / "data") as engines:
@@ -81,20 +81,20 @@ async def run(tell: Callable[[str], None]) -> None:
             async with core(
                 settings, SystemClock(), engines.database_url, engines.redis_url
             ) as built:
-                await _plant(built, stripe)
+                await _plant(built, stripe, subscriptions)
                 one = await _compare(("customer", "planted00000001"), environment, stripe)
                 tell(f"reconciliation of one customer: {one.peak_mib:.0f} MiB, {one.seconds:.1f} s")
-                await _report("all in step", environment, stripe, tell)
+                await _report("all in step", rounds, environment, stripe, tell)
                 await built.database.execute(
                     "update subscriptions set status = 'past_due' where id % $1 = 0", ONE_IN
                 )
-                await _report("1 % differing", environment, stripe, tell)
+                await _report("1 % differing", rounds, environment, stripe, tell)
 
 
-async def _plant(built: Core, stripe: StripeBeside) -> None:
+async def _plant(built: Core, stripe: StripeBeside, subscriptions: int) -> None:
     """Have one subscription read and written as always; the others are copies of it."""
     at = SystemClock().now()
-    await stripe.tell("plant", SUBSCRIPTIONS, await stripe.price("starter"), metadata_key=LINK)
+    await stripe.tell("plant", subscriptions, await stripe.price("starter"), metadata_key=LINK)
     await built.revisions.apply(load(EXAMPLES / "bookkeeper.toml"), "bench", "bench", at)
     await built.changes.upsert_customer(CustomerInput("planted00000000"), at, "bench")
     async with stripe_of(built.settings) as door:
@@ -103,21 +103,25 @@ async def _plant(built: Core, stripe: StripeBeside) -> None:
         worker = inbox_worker_of(built, door)
         while await worker.run_once(SystemClock().now()):
             pass
-    await built.database.execute(_CUSTOMERS, SUBSCRIPTIONS)
+    await built.database.execute(_CUSTOMERS, subscriptions)
     await built.database.execute(_LINKS)
     await built.database.execute(_SUBSCRIPTIONS)
     await built.database.execute("analyze")
 
 
 async def _report(
-    what: str, environment: dict[str, str], stripe: StripeBeside, tell: Callable[[str], None]
+    what: str,
+    rounds: int,
+    environment: dict[str, str],
+    stripe: StripeBeside,
+    tell: Callable[[str], None],
 ) -> None:
-    passes = [await _compare(("all",), environment, stripe) for _ in range(ROUNDS)]
+    passes = [await _compare(("all",), environment, stripe) for _ in range(rounds)]
     last = passes[-1]
     tell(
         f"reconciliation, {what}: {last.compared:,} compared, {last.differing:,} differ, "
         f"{median(one.seconds for one in passes):.1f} s, {last.requests:,} requests, "
-        f"peak {median(one.peak_mib for one in passes):.0f} MiB (medians of {ROUNDS} passes)"
+        f"peak {median(one.peak_mib for one in passes):.0f} MiB (passes: {rounds}, medians)"
     )
 
 
