@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -116,7 +116,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.at: dict[str, float] = {}
-        self._expected = 0
+        self._lacking: set[str] = set()
         self._all = asyncio.Event()
 
     @classmethod
@@ -134,17 +134,21 @@ class Seen:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    async def wait(self, expected: int) -> None:
-        """Wait until so many customers were written."""
-        self._expected = expected
+    def expect(self, names: Iterable[str]) -> None:
+        """Forget what was written so far: these are to be written from now on."""
+        self.at.clear()
+        self._lacking = set(names)
         self._all.clear()
-        if len(self.at) < expected:
-            await self._all.wait()
+
+    async def wait(self) -> None:
+        """Wait until all that are expected were written."""
+        await self._all.wait()
 
     async def _follow(self, told: Any) -> None:  # noqa: ANN401 - the library's subscription
         async for message in told.listen():
             if message["type"] == "pmessage":
                 name = message["channel"].decode().rpartition("s:")[2]
                 self.at.setdefault(name, time.perf_counter())
-                if self._expected and len(self.at) >= self._expected:
+                self._lacking.discard(name)
+                if not self._lacking:
                     self._all.set()

@@ -23,6 +23,7 @@ from api.infra.migrations import Migrator
 from api.infra.settings import Settings
 from api.wiring import Core, core
 from api.wiring.payments import inbox_worker_of, stripe_of
+from bench.machine import cpu_seconds
 from bench.requests import HEADROOM
 from bench.stripe_beside import AS_OFTEN_AS_POSSIBLE, KEY, LINK, StripeBeside, stripe_beside
 from bench.webhooks import EXAMPLES, reachable_folder
@@ -55,9 +56,10 @@ from subscriptions s join customers c on c.id <> s.customer_id
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One pass: seconds from the start of its process to the end, peak memory, what it asked."""
+    """One pass: seconds of its process from start to end, its CPU, peak memory, what it asked."""
 
     seconds: float
+    cpu: float
     peak_mib: float
     requests: int
     compared: int
@@ -120,7 +122,8 @@ async def _report(
     last = passes[-1]
     tell(
         f"reconciliation, {what}: {last.compared:,} compared, {last.differing:,} differ, "
-        f"{median(one.seconds for one in passes):.1f} s, {last.requests:,} requests, "
+        f"{median(one.seconds for one in passes):.1f} s "
+        f"({median(one.cpu for one in passes):.1f} s of CPU), {last.requests:,} requests, "
         f"peak {median(one.peak_mib for one in passes):.0f} MiB (passes: {rounds}, medians)"
     )
 
@@ -138,9 +141,10 @@ async def _compare(
         stderr=DEVNULL,
     )
     talk = asyncio.create_task(process.communicate())
-    peak = 0
+    peak, cpu = 0, 0.0
     while not talk.done():
         peak = max(peak, _peak_kib(process.pid))
+        cpu = max(cpu, cpu_seconds([process.pid]))
         await asyncio.wait({talk}, timeout=_LOOK_EVERY)
     seconds = time.perf_counter() - since
     output, _ = talk.result()
@@ -150,7 +154,7 @@ async def _compare(
     kinds = ("missing", "changed", "gone", "unknown", "unreadable")
     differing = sum(counts.get(kind, 0) for kind in kinds)
     return Pass(
-        seconds, peak / 1024, await stripe.requests() - asked, counts["compared"], differing
+        seconds, cpu, peak / 1024, await stripe.requests() - asked, counts["compared"], differing
     )
 
 

@@ -135,15 +135,19 @@ async def _see(given: Sequence[Delivery], port: int, redis_url: str, road: str, 
     """Send at each rate, and tell how long after it was due an event could be seen."""
     tag = given[0][0][:5]
     async with Sender.to(port) as sender, Seen.following(redis_url, tag) as seen:
+        seen.expect(name for name, _, _ in given[:WARMING])
         await sender.at_once(given[:WARMING])
-        await seen.wait(done := WARMING)
+        await seen.wait()
+        done = WARMING
         for per_second, seconds in RATES:
             size = per_second * seconds
             p50, p99, applied = [], [], []
             for _ in range(ROUNDS):
                 part = given[done : done + size]
+                done += size
+                seen.expect(name for name, _, _ in part)
                 due = await sender.at_rate(part, per_second)
-                await seen.wait(done := done + size)
+                await seen.wait()
                 took = [seen.at[name] - at for name, at in due.items()]
                 p50.append(median(took))
                 p99.append(_p99(took))
