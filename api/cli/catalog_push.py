@@ -34,12 +34,15 @@ def push(
         bool, typer.Option("--retire", help="Also put away what is sold no more.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, also with a live key.")] = False,
-    reason: Annotated[str, typer.Option(help="Why; kept in the audit log.")] = "catalog push",
+    reason: Annotated[
+        str | None, typer.Option(help="Why; kept in the audit log. Needed with --execute.")
+    ] = None,
     actor: Actor = None,
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Make the payment provider sell what the catalog sells. Safe to repeat."""
+    why = _reason(reason) if execute else None
     try:
         given = load(file) if file is not None else None
     except CatalogError as error:
@@ -52,7 +55,7 @@ def push(
         async with stripe_of(core.settings) as stripe:
             pusher = pusher_of(core, stripe)
             found = await pusher.show(catalog, retire=retire)
-            if not execute or not found.plan.steps:
+            if why is None or not found.plan.steps:
                 return found
             if pusher.live and not yes:
                 _confirm(found)
@@ -60,7 +63,7 @@ def push(
                 catalog,
                 retire=retire,
                 actor=actor or actor_name(),
-                reason=reason,
+                reason=why,
                 at=core.clock.now(),
                 progress=_progress,
             )
@@ -83,6 +86,12 @@ def push(
         say(f"{name}={id_}")
     if told.plan.steps and not execute:
         note("Nothing was changed; give --execute to do it.")
+
+
+def _reason(given: str | None) -> str:
+    if given is None:
+        raise typer.BadParameter("--execute needs --reason: say why.", param_hint="--reason")
+    return given
 
 
 def _confirm(found: Pushed) -> None:

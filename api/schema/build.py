@@ -17,6 +17,7 @@ from api.schema.holds import HoldActions
 from api.schema.mutations import Actions
 from api.schema.overrides import OverrideActions
 from api.schema.plans import Plan
+from api.schema.pushing import PushActions
 from api.schema.queries import Questions
 from api.schema.reconciling import ReconciliationActions, ReconciliationQuestions
 from api.schema.scalars import SCALARS
@@ -57,6 +58,7 @@ class Mutation(
     UsageActions,
     OverrideActions,
     CatalogActions,
+    PushActions,
     CreditActions,
     CredentialActions,
     WebhookActions,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from api.billing.actions import BillingActions
 from api.billing.catch_up import CatchUp
 from api.billing.inbox import Inbox
+from api.billing.pushing import Pusher
 from api.billing.queue import ReconciliationQueue
 from api.billing.reconcile import Reconciliation
 from api.billing.support_actions import SupportActions
@@ -49,6 +50,7 @@ class Services:
     rebuild: Rebuild
     inbox: Inbox
     catch_up: CatchUp
+    pusher: Pusher
     reconciliation: Reconciliation
     findings: ReconciliationQueue
     billing: BillingActions

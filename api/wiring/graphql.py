@@ -22,6 +22,7 @@ from api.wiring.operating import (
 from api.wiring.payments import (
     actions_of,
     catch_up_of,
+    pusher_of,
     reconciliation_of,
     reconciliation_queue_of,
     stripe_of,
@@ -63,6 +64,7 @@ def graphql_of(
         reconciliation=reconciliation_of(core, door),
         findings=reconciliation_queue_of(core, door),
         catch_up=catch_up_of(core, door),
+        pusher=pusher_of(core, door),
         billing=actions_of(core, door),
         support_billing=support_actions_of(core, door),
         bookkeeping=bookkeeping_of(core),

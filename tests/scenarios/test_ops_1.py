@@ -36,6 +36,10 @@ async def test_a_push_shows_then_does_and_then_has_nothing_to_do() -> None:
             assert f"STRIPE_PRICE_STARTER={starter}" in done.out
             assert "STRIPE_PRODUCT_STARTER=headroom_bookkeeper_plan_starter" in done.out
 
-            again = await push("--execute", "--json")
+            unsaid = await push("--execute")
+            assert unsaid.status != 0
+            assert "--reason" in unsaid.err
+
+            again = await push("--execute", "--reason", "to be sure", "--json")
             assert again.said["steps"] == []
             assert again.said["ids"]["STRIPE_PRICE_STARTER"] == starter

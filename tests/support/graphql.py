@@ -155,7 +155,7 @@ async def served(
         access = await access_of(core)
         stripe = await stack.enter_async_context(stripe_of(core.settings))
         inbox = inbox_of(core, stripe)
-        transport = httpx.ASGITransport(app=graphql_of(core, access, inbox))
+        transport = httpx.ASGITransport(app=graphql_of(core, access, inbox, stripe=stripe))
         async with httpx.AsyncClient(transport=transport, base_url="http://headroom") as http:
             api = Api(core, access, inbox, http, "", clock)
             api.admin = await api.key("admin")
