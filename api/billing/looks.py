@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import uuid4
 
-from api.billing.provider import Hint, ProviderInvoice, ProviderPurchase
+from api.billing.provider import Hint, Payload, ProviderInvoice, ProviderPurchase
 from api.infra.postgres import Connection
 from api.infra.queries import Queries
 from api.infra.telemetry import correlation_id
@@ -48,6 +48,11 @@ async def look(
         at,
         correlation_id(),
     )
+
+
+def named_by(payload: Payload, object_id: str) -> str:
+    """Return what is to be read: the locked object, or one that is written under its lock."""
+    return str(payload.get("look", object_id))
 
 
 def hint_of(event_type: str, object_id: str) -> Hint | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from api.billing import invoices
 from api.billing.problems import LinkConflict, UnknownPayer
 from api.billing.provider import Hint, ProviderPurchase, ProviderSubscription
 from api.catalog import customers
@@ -128,6 +129,7 @@ class Payers:
         # either roused by the link or sees it.
         await conn.execute(_sql.lock_name, self._provider, name)
         await customers.link(conn, self._provider, name, customer_id, at)
+        await invoices.adopt(conn, self._provider, name, customer_id)
         linked = await conn.fetchval(_sql.linked, self._provider, name)
         if linked != customer_id:
             raise LinkConflict(

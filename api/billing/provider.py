@@ -32,13 +32,19 @@ class ProviderEvent:
 
 @dataclass(frozen=True, slots=True)
 class ProviderItem:
-    """One line of a subscription. ``price`` is the catalog's name of it, None if it has none."""
+    """One line of a subscription. ``price`` is the catalog's name of it, None if it has none.
+
+    One of it costs ``amount_minor`` in every ``months``, None where it is not billed by months.
+    """
 
     price: str | None
     price_id: str
     quantity: int
     period_start: datetime
     period_end: datetime
+    amount_minor: int | None = None
+    currency: str | None = None
+    months: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +88,39 @@ class ProviderPurchase:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderInvoice:
-    """An invoice of a subscription; ``paid_until`` is the end of what it pays for, if it is paid.
+class InvoiceState:
+    """What an invoice shows: whom it asks for how much, for which period, and how that stands.
 
-    ``whole`` is False where the list of its lines was cut.
+    ``status`` is ``draft``, ``open``, ``paid``, ``uncollectible``, ``void`` or, of a draft that is
+    no more, ``deleted``. The period is that of a subscription's own lines, where it has such.
+    """
+
+    status: str
+    currency: str
+    total_minor: int
+    due_minor: int
+    paid_minor: int
+    remaining_minor: int
+    created_at: datetime
+    number: str | None = None
+    period_start: datetime | None = None
+    period_end: datetime | None = None
+    due_at: datetime | None = None
+    paid_at: datetime | None = None
+    voided_at: datetime | None = None
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    reason: str | None = None
+    hosted_url: str | None = None
+    pdf_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderInvoice:
+    """An invoice; ``paid_until`` is the end of what it pays for, if it is paid.
+
+    ``whole`` is False where lines are lacking that say until when. ``state`` is None where nothing
+    was told yet but the id.
     """
 
     id: str
@@ -93,6 +128,7 @@ class ProviderInvoice:
     customer: str | None
     paid_until: datetime | None
     whole: bool = True
+    state: InvoiceState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +155,8 @@ class Hint:
         """The id of the object that is to be locked, read and written."""
         if self.purchase is not None:
             return self.purchase.id
-        return self.subscription or self.payment
+        own = None if self.invoice is None else self.invoice.id
+        return self.subscription or self.payment or own
 
 
 class Provider(Protocol):

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from api.billing import invoices
 from api.billing.account import Account
 from api.billing.differences import duplicates
 from api.billing.looks import Look, look
@@ -267,7 +268,7 @@ class ReconciliationQueue:
             case QueueKind.UNKNOWN_SUBSCRIPTION:
                 await self._expect_payer(row, at)
             case QueueKind.DOUBLE_INVOICE:
-                raise _NotYet("A person decides which invoice is refunded, then resolves this.")
+                await self._expect_one_invoice(row, at)
 
     async def _end_duplicate(self, row: Record, at: datetime) -> None:
         name = row["object_id"]
@@ -348,6 +349,13 @@ class ReconciliationQueue:
             return
         await self._look(Look.SUBSCRIPTION, name, at)
         raise _NotYet(f"Nobody is known to be {told.customer}: say who it is, or end it.")
+
+    async def _expect_one_invoice(self, row: Record, at: datetime) -> None:
+        if not await invoices.still_double(self._database, self._account.name, row["object_id"]):
+            await self._resolve(row, "One invoice asks money for the period.", at)
+            return
+        await self._look(Look.INVOICE, row["object_id"], at)
+        raise _NotYet("A person refunds or voids one of the two, then resolves this.")
 
     async def _look(self, kind: Look, object_id: str, at: datetime) -> None:
         async with self._database.transaction() as conn:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from api.billing.account import Account, Listed
 from api.billing.differences import Difference, Kind, difference
+from api.billing.double_invoices import find_double_invoices
 from api.billing.looks import Look, look
 from api.billing.problems import UnknownPrice
 from api.billing.provider import ProviderSubscription
@@ -107,6 +108,9 @@ class Reconciliation:
             await self._only_here(report, asked.customer_id, at)
             if asked.customer_id is None and asked.listed is None:
                 await self._purchases(report, at - asked.purchases_back, at)
+            if asked.execute and asked.customer_id is None:
+                doubles = await find_double_invoices(self._database, self._account.name, at)
+                report.counts["double_invoices"] += doubles
         except HeadroomError as raised:
             error = raised.message
             raise

@@ -1,8 +1,9 @@
-"""What each of Stripe's events points at: a subscription, a checkout of a pack, or a payment."""
+"""What each of Stripe's events points at: a subscription, an invoice, a checkout, a payment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from api.billing import stripe_payments
 from api.billing.problems import Unreadable
@@ -13,6 +14,7 @@ from api.domain.payments import PaymentFact
 _COMPLETED = "checkout.session.completed"
 _SUCCEEDED = "checkout.session.async_payment_succeeded"
 _FAILED = "checkout.session.async_payment_failed"
+_DELETED = "invoice.deleted"
 
 
 def subject(event_type: str, payload: Payload) -> str | None:
@@ -65,10 +67,11 @@ def of_session(obj: object, event_type: str, created: int) -> Hint:
 
 
 def of_invoice(obj: object, event_type: str, _created: int) -> Hint:
-    """Return whose subscription an invoice is for. Raises: Unreadable."""
+    """Return an invoice, and whose subscription it is for. Raises: Unreadable."""
     invoice = stripe_payments.invoice(obj)
-    paid = invoice if event_type == "invoice.paid" else None
-    return Hint(invoice.subscription, invoice.customer, None, invoice=paid)
+    if event_type == _DELETED and invoice.state is not None:
+        invoice = replace(invoice, state=replace(invoice.state, status="deleted"))
+    return Hint(invoice.subscription, invoice.customer, None, invoice=invoice)
 
 
 def of_charge(obj: object, _event_type: str, _created: int) -> Hint:
@@ -103,8 +106,20 @@ _HINTS: Mapping[str, Callable[[object, str, int], Hint]] = {
     "customer.subscription.paused": of_subscription,
     "customer.subscription.resumed": of_subscription,
     "customer.subscription.trial_will_end": of_subscription,
+    "invoice.created": of_invoice,
+    _DELETED: of_invoice,
+    "invoice.finalization_failed": of_invoice,
+    "invoice.finalized": of_invoice,
+    "invoice.marked_uncollectible": of_invoice,
+    "invoice.overdue": of_invoice,
+    "invoice.overpaid": of_invoice,
     "invoice.paid": of_invoice,
+    "invoice.payment_action_required": of_invoice,
     "invoice.payment_failed": of_invoice,
+    "invoice.payment_succeeded": of_invoice,
+    "invoice.sent": of_invoice,
+    "invoice.updated": of_invoice,
+    "invoice.voided": of_invoice,
     "charge.refunded": of_charge,
     "refund.created": of_refund,
     "refund.updated": of_refund,

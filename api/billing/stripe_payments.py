@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from api.billing import stripe_invoices
 from api.billing.problems import Unreadable
 from api.billing.provider import ProviderInvoice, ProviderPurchase
 from api.billing.stripe_shapes import Reference, id_of, instant, key_of, read
@@ -176,13 +177,14 @@ def invoice(obj: object, lines: list[Any] | None = None) -> ProviderInvoice:
         for line in listed
         if line.parent is not None and line.parent.subscription_item_details is not None
     ]
-    paid = told.status == "paid" and bool(ends)
+    paid = told.status == "paid"
     return ProviderInvoice(
         id=told.id,
         subscription=id_of(named),
         customer=id_of(told.customer),
-        paid_until=instant(max(ends)) if paid else None,
-        whole=lines is not None or told.lines is None or not told.lines.has_more,
+        paid_until=instant(max(ends)) if paid and ends else None,
+        whole=lines is not None or not paid or told.lines is None or not told.lines.has_more,
+        state=stripe_invoices.state(obj),
     )
 
 

@@ -24,6 +24,7 @@ PRICE = "headroom_price"
 """The key of ``metadata`` that keeps a price's name after its lookup key went to another price."""
 
 LONGEST_ID = 255
+_MONTHS = {"month": 1, "year": 12}
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -35,10 +36,25 @@ class _Expanded(msgspec.Struct):
 Reference = str | _Expanded | None
 
 
+class _Recurring(msgspec.Struct):
+    interval: str
+    interval_count: int = 1
+
+
 class _Price(msgspec.Struct):
     id: str
+    unit_amount: int | None = None
+    currency: str | None = None
+    recurring: _Recurring | None = None
     lookup_key: str | None = None
     metadata: dict[str, str] | None = None
+
+    @property
+    def months(self) -> int | None:
+        """Every how many months it is billed."""
+        if self.recurring is None or self.recurring.interval not in _MONTHS:
+            return None
+        return _MONTHS[self.recurring.interval] * self.recurring.interval_count
 
     @property
     def name(self) -> str | None:
@@ -178,6 +194,9 @@ def _item(item: _Item) -> ProviderItem:
         quantity=1 if item.quantity is None else item.quantity,
         period_start=instant(item.current_period_start),
         period_end=instant(item.current_period_end),
+        amount_minor=item.price.unit_amount,
+        currency=item.price.currency,
+        months=item.price.months,
     )
 
 

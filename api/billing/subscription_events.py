@@ -6,12 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from api.billing import invoices
 from api.billing.applying import Tools, Work
 from api.billing.claims import DueEvent
-from api.billing.problems import CutShort
-from api.billing.provider import Hint, ProviderSubscription
-from api.billing.translation import record_of
-from api.catalog import subscriptions
+from api.billing.invoices import Mirror
+from api.billing.problems import CutShort, NotAtProvider
+from api.billing.provider import Hint, ProviderInvoice, ProviderSubscription
+from api.billing.translation import lines_of, record_of
+from api.catalog import subscription_changes, subscriptions
 from api.catalog.subscriptions import SubscriptionRecord
 from api.domain.catalog import Catalog
 from api.domain.event_order import EventRank, rank_of, supersedes
@@ -24,12 +26,16 @@ class SubscriptionEvents:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        self._mirror = Mirror(tools.provider.name, reads=tools.provider.reads)
 
     async def apply(self, work: Work) -> None:
         """Write a subscription as it is, and what its invoices paid for."""
         claim, events, hints, at = work.claim, work.events, work.hints, work.at
         told = await self._told(claim.object_id, hints)
-        paid_until = await self._paid_until(hints)
+        billed = await self._invoices(hints)
+        paid = [i.paid_until for i in billed if i.paid_until is not None and i.subscription]
+        paid_until = max(paid, default=None)
+        newest = max(events, key=lambda event: (event.created_at, event.event_id))
         catalog = (await self._tools.revisions.current()).catalog
         changed: set[int] = set()
         async with self._tools.database.transaction() as conn:
@@ -46,26 +52,38 @@ class SubscriptionEvents:
             elif paid_until is not None:
                 changed = await self._pay(conn, claim.object_id, paid_until, at)
             whom = payers[-1].id if payers else await self._tools.payers.linked(conn, hints)
+            for invoice in billed:
+                await self._mirror.put(conn, invoice, whom, newest, at)
             await self._tools.payers.rouse(conn, payers, work.ids, at)
             await work.done(conn, whom)
         for customer_id in sorted(changed):
             await self._tools.changes.tell(customer_id, at)
 
-    async def _paid_until(self, hints: Sequence[Hint]) -> datetime | None:
-        """Return until when the invoices pay, as they are, or as their events tell."""
+    async def _invoices(self, hints: Sequence[Hint]) -> list[ProviderInvoice]:
+        """Return the invoices as they are, or as their event tells."""
         provider = self._tools.provider
-        found: list[datetime] = []
-        told_of = {h.invoice.id: h.invoice for h in hints if h.invoice and h.subscription}
-        for told in told_of.values():
-            invoice = await provider.invoice(told.id) if provider.reads else told
+        found: list[ProviderInvoice] = []
+        for told in {h.invoice.id: h.invoice for h in hints if h.invoice}.values():
+            invoice = await self._read(told) if provider.reads else told
             if not invoice.whole:
                 raise CutShort(
                     "The event holds only the first lines of the invoice. Configure a key so that "
                     "the others can be read, then replay."
                 )
-            if invoice.paid_until is not None:
-                found.append(invoice.paid_until)
-        return max(found, default=None)
+            found.append(invoice)
+        return found
+
+    async def _read(self, told: ProviderInvoice) -> ProviderInvoice:
+        """Return an invoice as it is; a draft that cannot be read any more was deleted."""
+        state = told.state
+        if state is not None and state.status == invoices.DELETED:
+            return told
+        try:
+            return await self._tools.provider.invoice(told.id)
+        except NotAtProvider:
+            if state is None or state.status != invoices.DRAFT:
+                raise
+            return replace(told, state=replace(state, status=invoices.DELETED))
 
     async def _pay(
         self, conn: Connection, subscription_id: str, until: datetime, at: datetime
@@ -113,6 +131,8 @@ class SubscriptionEvents:
         record = replace(record, paid_until=paid_until)
         concerned = {payer} if known is None else {payer, known.customer_id}
         await self._write(conn, sorted(concerned), record, concerned, at)
+        lines = lines_of(catalog, told)
+        await subscription_changes.note(conn, record, lines, newest.event_id, rank.created_at)
         return concerned
 
     async def _told(

@@ -8,11 +8,14 @@ from datetime import datetime
 
 from api.billing.problems import UnknownPrice
 from api.billing.provider import ProviderItem, ProviderSubscription
+from api.catalog.subscription_changes import Line
 from api.catalog.subscriptions import SubscriptionRecord
 from api.domain.catalog import Catalog, Plan
 from api.domain.event_order import TERMINAL
 
 log = logging.getLogger(__name__)
+
+_MONTHS = {"month": 1, "year": 12}
 
 
 def record_of(
@@ -69,6 +72,22 @@ def record_of(
         provider_created_at=created_at,
         provider_event_id=event_id,
     )
+
+
+def lines_of(catalog: Catalog, told: ProviderSubscription) -> list[Line]:
+    """Return what is paid for: at the provider's own price, else at that of the catalog."""
+    prices = {price.key: price for plan in catalog.plans.values() for price in plan.prices}
+    prices |= {price.key: price for one in catalog.add_ons.values() for price in one.prices}
+    lines: list[Line] = []
+    for item in told.items:
+        known = prices.get(item.price or "")
+        if item.amount_minor is not None or known is None:
+            amount, currency, months = item.amount_minor or 0, item.currency, item.months
+        else:
+            amount, currency = known.amount_minor, known.currency
+            months = _MONTHS.get(known.interval or "")
+        lines.append(Line(item.price or item.price_id, item.quantity, amount, currency, months))
+    return lines
 
 
 def _pending(catalog: Catalog, prices: Iterable[str]) -> str | None:

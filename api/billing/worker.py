@@ -130,7 +130,13 @@ class InboxWorker:
             await self._subscriptions.apply(work)
 
     async def _hint(self, event: DueEvent, object_id: str) -> Hint:
-        if (ours := looks.hint_of(event.type, object_id)) is not None:
+        if (
+            ours := looks.hint_of(event.type, looks.named_by(event.payload, object_id))
+        ) is not None:
+            if ours.invoice is not None and self._provider.reads:
+                # It is locked, and written, by the subscription that it is for.
+                invoice = await self._provider.invoice(ours.invoice.id)
+                return Hint(invoice.subscription, invoice.customer, None, invoice=invoice)
             return ours
         if event.version == self._provider.version:
             return self._provider.hint(event.type, event.payload)

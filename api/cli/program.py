@@ -28,6 +28,7 @@ from api.cli import (
     report,
     server,
     sync,
+    traces,
     usage,
     webhooks,
 )
@@ -49,6 +50,7 @@ credit_acts.add_to(credits.app)
 credit_repair.add_to(credits.app)
 app.command()(demo.demo)
 app.command()(sync.reconcile)
+app.command()(traces.trace)
 for name, group in {
     "migrate": migrate.app,
     "catalog": catalog.app,

@@ -24,6 +24,7 @@ from api.schema.scalars import SCALARS
 from api.schema.scopes import guarded
 from api.schema.support import SupportQuestions
 from api.schema.support_billing import SupportBillingActs, SupportBillingQuestions
+from api.schema.traces import TraceQuestions
 from api.schema.usage import UsageActions, UsageQuestions
 from api.schema.webhook_report import WebhookReportActions, WebhookReportQuestions
 from api.schema.webhooks import WebhookActions, WebhookQuestions
@@ -45,6 +46,7 @@ class Query(
     SupportBillingQuestions,
     AuditQuestions,
     AlertQuestions,
+    TraceQuestions,
     ReconciliationQuestions,
 ):
     """Everything that can be asked."""

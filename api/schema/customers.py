@@ -20,12 +20,14 @@ from api.schema.described import described
 from api.schema.given import given
 from api.schema.history import cut, frame_of
 from api.schema.holds import Hold, holds_of
+from api.schema.invoices import Invoice, invoices_of
 from api.schema.loaders import Rights, UsageAsked
 from api.schema.overrides import Override, override_of
 from api.schema.pages import Connection, Node
 from api.schema.plans import Feature, Plan, feature_of, plan_of
 from api.schema.scalars import Json, Units
 from api.schema.scopes import guarded
+from api.schema.subscription_changes import SubscriptionChange, changes_of
 from api.schema.words import FeatureKind, HoldState, SubscriptionStatus, WindowKind
 
 _COUNTED = frozenset({FeatureKind.METERED, FeatureKind.ALLOCATION})
@@ -58,6 +60,13 @@ class Subscription(Node):
             return None
         rights = await info.context.loaders.rights.load(self.record.customer_id)
         return plan_of(_expect(rights).revision.catalog, self.record.pending_plan)
+
+    @described("What each of its changes came to, newest first.")
+    async def changes(
+        self, info: Info, first: int = 50, after: str | None = strawberry.UNSET
+    ) -> Connection[SubscriptionChange]:
+        """Read its history."""
+        return await changes_of(info.context, self.record, first, given(after))
 
 
 @strawberry.type
@@ -150,6 +159,13 @@ class Customer(Node):
     ) -> Connection[Hold]:
         """Read its holds."""
         return await holds_of(info.context, self.customer, first, given(after), given(state))
+
+    @described("What the payment provider asked money for, newest first.")
+    async def invoices(
+        self, info: Info, first: int = 50, after: str | None = strawberry.UNSET
+    ) -> Connection[Invoice]:
+        """Read its invoices."""
+        return await invoices_of(info.context, self.customer, first, given(after))
 
     @described("Actions at the payment provider that are not done, or not yet seen here.")
     async def pending_operations(self, info: Info) -> list[BillingOperation]:

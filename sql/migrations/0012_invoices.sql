@@ -33,6 +33,8 @@ create table invoices (
     constraint invoices_unique unique (provider, provider_id)
 );
 create index invoices_by_customer on invoices (customer_id, id) where customer_id is not null;
+create index invoices_of_nobody on invoices (provider, provider_customer)
+    where customer_id is null;
 create index invoices_by_subscription on invoices (provider, subscription_id, period_start)
     where subscription_id is not null;
 
@@ -61,3 +63,16 @@ create index subscription_changes_by_subscription
     on subscription_changes (provider, provider_id, id);
 create index subscription_changes_by_customer on subscription_changes (customer_id, id);
 create index subscription_changes_by_time on subscription_changes (at);
+
+-- Whatever carries a correlation id can be found by it.
+create index subscription_changes_by_correlation on subscription_changes (correlation_id)
+    where correlation_id is not null;
+create index webhook_events_by_correlation on webhook_events (correlation_id)
+    where correlation_id is not null;
+create index credit_entries_by_correlation on credit_entries (correlation_id)
+    where correlation_id is not null;
+create index audit_log_by_correlation on audit_log (correlation_id)
+    where correlation_id is not null;
+create index provider_operations_by_correlation on provider_operations (correlation_id)
+    where correlation_id is not null;
+create index alerts_by_correlation on alerts (correlation_id) where correlation_id is not null;

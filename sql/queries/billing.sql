@@ -23,7 +23,8 @@ with stored as (
         provider, event_id, type, object_id, provider_created_at, received_at, payload,
         next_attempt_at, correlation_id, origin
     )
-    select $1, event_id, $3, object_id, $5, $5, '{}', $5, $6, 'own'
+    select
+        $1, event_id, $3, object_id, $5, $5, jsonb_build_object('look', object_id), $5, $6, 'own'
     from unnest($2::text[], $4::text[]) as given (event_id, object_id)
     where not exists (
         select from webhook_events as e

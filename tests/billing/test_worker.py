@@ -132,11 +132,17 @@ async def test_an_invoice_tells_nothing_of_rights_by_itself(hearsay: Desk, named
     assert await hearsay.states() == ["applied", "applied"]
 
 
-async def test_an_invoice_of_no_subscription_is_ignored(hearsay: Desk, life: Life) -> None:
+async def test_an_invoice_of_no_subscription_is_kept_and_gives_nothing(
+    hearsay: Desk, life: Life
+) -> None:
     told = life.invoiced(paid=True)
     told["data"]["object"]["parent"] = None
     await hearsay.tell(told)
-    assert (await hearsay.event(told)).state == "ignored"
+    assert (await hearsay.event(told)).state == "applied"
+    assert await hearsay.plan("acme") == "free"
+    kept = await hearsay.core.database.fetchrow("select * from invoices")
+    assert kept is not None
+    assert (kept["subscription_id"], kept["status"]) == (None, "paid")
 
 
 async def test_an_unknown_price_is_kept_tried_again_and_parked(hearsay: Desk, named: Life) -> None:

@@ -75,8 +75,9 @@ async def test_an_invoice_alone_has_its_subscription_read(
     reading: Desk, stripe: StripeServer, life: Life
 ) -> None:
     life.created("past_due")
-    stripe.holds(life)
-    await reading.tell(life.invoiced(paid=False))
+    unpaid = life.invoiced(paid=False)
+    stripe.holds(life).put(unpaid["data"]["object"])
+    await reading.tell(unpaid)
     (held,) = await reading.held("acme")
     assert held.status is SubscriptionStatus.PAST_DUE
 
