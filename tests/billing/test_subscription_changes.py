@@ -61,11 +61,11 @@ async def test_a_life_is_kept_change_by_change(
         api = both.desk.door.api
         item = both.stripe.get(sub)["items"]["data"][0]["id"]
         clock.advance(minutes=1)
-        more = {"items": [{"price": both.prices["more_seats_monthly"], "quantity": 2}]}
+        more: Any = {"items": [{"price": both.prices["more_seats_monthly"], "quantity": 2}]}
         await api.ask(api.v1.subscriptions.update_async(sub, more))
         await both.hear()
         clock.advance(minutes=1)
-        better = {"items": [{"id": item, "price": both.prices["pro_monthly"]}]}
+        better: Any = {"items": [{"id": item, "price": both.prices["pro_monthly"]}]}
         await api.ask(api.v1.subscriptions.update_async(sub, better))
         await both.hear()
         clock.advance(minutes=1)
