@@ -23,6 +23,7 @@ from api.billing.looks import Look, look
 from api.billing.problems import ProviderRefused, RequestRefused, Unapplicable
 from api.catalog import audit
 from api.domain.errors import HeadroomError, IdempotencyConflict, InvalidInput, Unavailable
+from api.infra.clock import Clock
 from api.infra.postgres import Connection, Database, Record
 from api.infra.queries import Queries
 from api.infra.telemetry import correlated, correlation_id, counter
@@ -84,8 +85,10 @@ class Operation:
 class Operations:
     """Asks one provider, and knows what became of it."""
 
-    def __init__(self, database: Database, acts: Acts) -> None:
+    def __init__(self, database: Database, acts: Acts, clock: Clock) -> None:
+        """Take a ``clock`` beside each ``at``: an answer has an instant of its own."""
         self._database = database
+        self._clock = clock
         self.acts = acts
 
     async def carry_out(self, wish: Wish, told: Mapping[str, Any], at: datetime) -> Operation:
@@ -206,11 +209,15 @@ class Operations:
                 _sql.later, operation.number, at + pause_after(operation.attempts), error.message
             )
             return await self._kept(operation, row, "unknown")
+        # Not ``at``: whoever began to read the object while this was asked may have read it before.
+        answered_at = self._clock.now()
         kind = operation.request["look"]
         async with self._database.transaction() as conn:
             state = "confirmed" if kind is None else "answered"
-            row = await conn.fetchrow(_sql.answered, operation.number, state, dict(answer), at)
-            await self._look(conn, operation, at)
+            row = await conn.fetchrow(
+                _sql.answered, operation.number, state, dict(answer), answered_at
+            )
+            await self._look(conn, operation, answered_at)
         return await self._kept(operation, row, "answered")
 
     async def _refuse(

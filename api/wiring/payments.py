@@ -57,7 +57,7 @@ def pusher_of(core: Core, stripe: StripeDoor) -> Pusher:
 
 def operations_of(core: Core, stripe: StripeDoor) -> Operations:
     """Build the journal of what is asked of the provider."""
-    return Operations(core.database, StripeActs(stripe.api))
+    return Operations(core.database, StripeActs(stripe.api), core.clock)
 
 
 def actions_of(core: Core, stripe: StripeDoor) -> BillingActions:

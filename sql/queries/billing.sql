@@ -17,7 +17,8 @@ select id, case state when 'pending' then pg_notify('headroom_webhooks', '') end
 
 -- name: look :exec
 -- Events of our own, one for each object; workers hear of them with the caller's commit. Where one
--- for the same object waits already, that one will see what this one would.
+-- for the same object waits that was left no earlier, that one will see what this one would: an
+-- earlier one may be about to be read, or was, by a pass that began before.
 with stored as (
     insert into webhook_events (
         provider, event_id, type, object_id, provider_created_at, received_at, payload,
@@ -29,7 +30,7 @@ with stored as (
     where not exists (
         select from webhook_events as e
         where e.provider = $1 and e.object_id = given.object_id and e.type = $3
-            and e.state = 'pending' and e.attempts = 0
+            and e.state = 'pending' and e.attempts = 0 and e.received_at >= $5
     )
     returning id
 )

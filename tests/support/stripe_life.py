@@ -42,6 +42,7 @@ CUSTOMERS = ("acme", "globex")
 RETURN = "https://app.example.com/billing"
 ROUNDS = 8
 REACH = timedelta(days=30)
+FURTHEST = timedelta(days=400)
 NEVER = datetime.min.replace(tzinfo=UTC)
 _numbers = itertools.count(1)
 Json = dict[str, Any]
@@ -68,7 +69,7 @@ class StripeLife:
         """Begin anew, as a process does that knows nothing of the one before it."""
         core, door = self.desk.core, self.desk.door
         account = StripeAccount(door)
-        self.operations = Operations(core.database, StripeActs(door.api))
+        self.operations = Operations(core.database, StripeActs(door.api), self.clock)
         self.actions = BillingActions(
             core.database, core.customers, core.revisions, self.operations, RETURN
         )
@@ -196,7 +197,10 @@ class StripeLife:
     async def reconcile(self) -> Report | None:
         return await self.lived(
             self.compare.run(
-                Asked(execute=True), actor="test", reason="a test", at=self.clock.now()
+                Asked(execute=True, purchases_back=FURTHEST),
+                actor="test",
+                reason="a test",
+                at=self.clock.now(),
             )
         )
 
