@@ -53,14 +53,14 @@ def change(  # noqa: PLR0913 - one for each option
     data_dir: DataDir = None,
 ) -> None:
     """Move a subscription to another plan."""
-    by = _by(actor, reason, op_key)
+    by = by_of(actor, reason, op_key)
 
     async def act(core: Core, acts: BillingActions, _: SupportActions) -> Operation:
         return await acts.change_plan(
             key, plan, price=price, when=when, subscription=subscription, by=by, at=core.clock.now()
         )
 
-    _say(_done(data_dir, act), as_json=as_json)
+    say_operation(done(data_dir, act), as_json=as_json)
 
 
 @subscriptions.command()
@@ -78,14 +78,14 @@ def cancel(
     data_dir: DataDir = None,
 ) -> None:
     """End a subscription."""
-    by = _by(actor, reason, op_key)
+    by = by_of(actor, reason, op_key)
 
     async def act(core: Core, acts: BillingActions, _: SupportActions) -> Operation:
         return await acts.cancel(
             key, ending=ending, subscription=subscription, by=by, at=core.clock.now()
         )
 
-    _say(_done(data_dir, act), as_json=as_json)
+    say_operation(done(data_dir, act), as_json=as_json)
 
 
 @subscriptions.command()
@@ -100,12 +100,12 @@ def resume(
     data_dir: DataDir = None,
 ) -> None:
     """Let a subscription go on that was to end, or to change, with its period."""
-    by = _by(actor, reason, op_key)
+    by = by_of(actor, reason, op_key)
 
     async def act(core: Core, acts: BillingActions, _: SupportActions) -> Operation:
         return await acts.resume(key, subscription=subscription, by=by, at=core.clock.now())
 
-    _say(_done(data_dir, act), as_json=as_json)
+    say_operation(done(data_dir, act), as_json=as_json)
 
 
 @invoices.command()
@@ -119,12 +119,12 @@ def resend(
     data_dir: DataDir = None,
 ) -> None:
     """Have the provider send an invoice again."""
-    by = _by(actor, reason, op_key)
+    by = by_of(actor, reason, op_key)
 
     async def act(core: Core, _: BillingActions, acts: SupportActions) -> Operation:
         return await acts.resend_invoice(invoice, by=by, at=core.clock.now())
 
-    _say(_done(data_dir, act), as_json=as_json)
+    say_operation(done(data_dir, act), as_json=as_json)
 
 
 @invoices.command(name="mark-paid")
@@ -138,12 +138,12 @@ def mark_paid(
     data_dir: DataDir = None,
 ) -> None:
     """Say that an invoice was paid elsewhere."""
-    by = _by(actor, reason, op_key)
+    by = by_of(actor, reason, op_key)
 
     async def act(core: Core, _: BillingActions, acts: SupportActions) -> Operation:
         return await acts.mark_invoice_paid(invoice, by=by, at=core.clock.now())
 
-    _say(_done(data_dir, act), as_json=as_json)
+    say_operation(done(data_dir, act), as_json=as_json)
 
 
 @payments.command()
@@ -161,14 +161,14 @@ def refund(
     data_dir: DataDir = None,
 ) -> None:
     """Give money back, all or a part; credits that it bought follow by the provider's event."""
-    by = _by(actor, reason, op_key)
+    by = by_of(actor, reason, op_key)
 
     async def act(core: Core, _: BillingActions, acts: SupportActions) -> Operation:
         return await acts.refund(
             payment, amount_minor, customer=customer, by=by, at=core.clock.now()
         )
 
-    _say(_done(data_dir, act), as_json=as_json)
+    say_operation(done(data_dir, act), as_json=as_json)
 
 
 @coupons.command()
@@ -189,7 +189,7 @@ def create(  # noqa: PLR0913 - one for each option
     data_dir: DataDir = None,
 ) -> None:
     """Make a coupon, and with --code one that customers can type."""
-    by = _by(actor, reason, op_key)
+    by = by_of(actor, reason, op_key)
     coupon = Coupon(
         name, percent_off, amount_off_minor, currency, duration, months, code, most_redemptions
     )
@@ -197,36 +197,43 @@ def create(  # noqa: PLR0913 - one for each option
     async def act(core: Core, _: BillingActions, acts: SupportActions) -> Operation:
         return await acts.create_coupon(coupon, by=by, at=core.clock.now())
 
-    _say(_done(data_dir, act), as_json=as_json)
+    say_operation(done(data_dir, act), as_json=as_json)
 
 
 _Act = Callable[[Core, BillingActions, SupportActions], Awaitable[Operation]]
 
 
-def _done(data_dir: DataDir, act: _Act) -> Operation:
-    async def done(core: Core) -> Operation:
+def done(data_dir: DataDir, act: _Act) -> Operation:
+    """Have it carried out with this installation's provider."""
+
+    async def asked(core: Core) -> Operation:
         async with stripe_of(core.settings) as stripe:
             return await act(core, actions_of(core, stripe), support_actions_of(core, stripe))
 
-    return on_core(data_dir, done)
+    return on_core(data_dir, asked)
 
 
-def _by(actor: str | None, reason: str, key: str | None) -> By:
+def by_of(actor: str | None, reason: str, key: str | None) -> By:
+    """Return who does it, and why."""
     return By(actor or actor_name(), reason, key)
 
 
-def _say(operation: Operation, *, as_json: bool) -> None:
+def shown(operation: Operation) -> dict[str, object]:
+    """Return an operation for a script."""
+    return {
+        "id": operation.id,
+        "action": operation.action,
+        "state": operation.state,
+        "object": operation.object_id,
+        "error": operation.error,
+        "answer": dict(operation.answer),
+    }
+
+
+def say_operation(operation: Operation, *, as_json: bool) -> None:
+    """Print what became of it."""
     if as_json:
-        say_json(
-            {
-                "id": operation.id,
-                "action": operation.action,
-                "state": operation.state,
-                "object": operation.object_id,
-                "error": operation.error,
-                "answer": dict(operation.answer),
-            }
-        )
+        say_json(shown(operation))
         return
     say(f"{operation.id}  {operation.action}  {operation.state}")
     for name, value in operation.answer.items():

@@ -12,6 +12,7 @@ import typer
 
 from api.cli import (
     alerts,
+    buying,
     catalog,
     credit_acts,
     credit_repair,
@@ -63,6 +64,7 @@ for name, group in {
     "usage": usage.app,
     "webhooks": webhooks.app,
     **paying.GROUPS,
+    **buying.GROUPS,
     "sync": sync.app,
     "reconciliation": reconciliation.app,
     "alerts": alerts.app,

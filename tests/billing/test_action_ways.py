@@ -129,7 +129,9 @@ async def test_what_was_given_up_is_read_and_shows_what_came_of_it(deal: Dealing
 async def test_a_caller_dropped_while_stripe_works_leaves_it_to_who_comes_after(
     deal: Dealing,
 ) -> None:
-    deal.stripe.server.gate = gate = _OnceSold(deal)
+    server = deal.stripe.server
+    assert server is not None
+    server.gate = gate = _OnceSold(deal)
     asking = asyncio.create_task(deal.say("createCheckout", plan="pro"))
     await until(lambda: checkouts(deal) == 1)
     asking.cancel()
