@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from api.billing.provider import ProviderSubscription
+from api.domain.payments import PaymentFact
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class Account(Protocol):
 
     def paid_checkouts(self, since: datetime) -> AsyncGenerator[list[str]]:
         """Yield the paid checkouts of packs since an instant, a page at a time."""
+        ...
+
+    def money_back(self, since: datetime) -> AsyncGenerator[list[tuple[str, PaymentFact]]]:
+        """Yield what refunds and disputes begun since an instant say of which payment, by page."""
         ...
 
     async def subscription(self, subscription_id: str) -> ProviderSubscription:

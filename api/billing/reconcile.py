@@ -108,6 +108,7 @@ class Reconciliation:
             await self._only_here(report, asked.customer_id, at)
             if asked.customer_id is None and asked.listed is None:
                 await self._purchases(report, at - asked.purchases_back, at)
+                await self._money_back(report, at - asked.purchases_back, at)
             if asked.execute and asked.customer_id is None:
                 doubles = await find_double_invoices(self._database, self._account.name, at)
                 report.counts["double_invoices"] += doubles
@@ -292,6 +293,20 @@ class Reconciliation:
                     for checkout in lacking:
                         finding = Finding(QueueKind.MISSING_CREDITS, checkout, None)
                         await enqueue(conn, self._account.name, finding, at)
+
+    async def _money_back(self, report: Report, since: datetime, at: datetime) -> None:
+        """Have payments read of which refunds or disputes are not known as they stand."""
+        provider = self._account.name
+        async with aclosing(self._account.money_back(since)) as pages:
+            async for page in pages:
+                said = [(name, f.object_id, f.amount_minor, f.stands) for name, f in page]
+                columns = (list(column) for column in zip(*said, strict=True))
+                rows = await self._database.fetch(_sql.payments_unlike, provider, *columns)
+                report.counts["payments_differing"] += len(rows)
+                if report.execute and rows:
+                    names = [row["payment_id"] for row in rows]
+                    async with self._database.transaction() as conn:
+                        await look(conn, provider, Look.PAYMENT, names, at)
 
     async def _act(self, report: Report, found: Sequence[Difference], at: datetime) -> None:
         for one in found:

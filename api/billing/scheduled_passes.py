@@ -43,7 +43,8 @@ class ScheduledPasses:
             message = f"{reason} could not be ended: {error.message} Run `headroom reconcile`."
             await alert(self._database, "reconciliation_failed", message, at=at, period=at)
             return
-        wrong = report.differing + report.counts["missing_credits"]
+        elsewhere = ("missing_credits", "payments_differing")
+        wrong = report.differing + sum(report.counts[name] for name in elsewhere)
         if wrong >= MANY or report.counts["unreadable"]:
             message = (
                 f"{reason} found {wrong} differences, of which {report.counts['unreadable']} could "

@@ -16,6 +16,7 @@ from api.billing.problems import NotAtProvider, Unreadable
 from api.billing.provider import ProviderSubscription
 from api.billing.stripe_door import StripeDoor
 from api.domain.event_order import TERMINAL
+from api.domain.payments import PaymentFact
 
 
 class StripeAccount:
@@ -57,6 +58,21 @@ class StripeAccount:
             async for page in pages:
                 told = [stripe_payments.session(one) for one in page]
                 yield [one.id for one in told if one.paid and stripe_payments.sells_pack(one)]
+
+    async def money_back(self, since: datetime) -> AsyncGenerator[list[tuple[str, PaymentFact]]]:
+        """Yield refunds and disputes begun since an instant. Cost: a call for each hundred."""
+        v1 = self._api.v1
+        begun = {"created": {"gte": int(since.timestamp())}}
+        for listing, told_of in (
+            (v1.refunds.list_async, stripe_payments.refund),
+            (v1.disputes.list_async, stripe_payments.dispute),
+        ):
+            async with aclosing(self._api.each_page(listing, **begun)) as pages:
+                async for page in pages:
+                    told = [told_of(one) for one in page]
+                    found = [(payment, fact) for payment, fact in told if payment is not None]
+                    if found:
+                        yield found
 
     async def subscription(self, subscription_id: str) -> ProviderSubscription:
         """Read a subscription. Raises: NotAtProvider, Unavailable, Unreadable."""

@@ -76,6 +76,18 @@ where not exists (
     select from pack_purchases as p where p.provider = $1 and p.checkout_id = given.id
 );
 
+-- name: payments_unlike :many
+-- Payments of which a refund or dispute is not known, or stands otherwise: the primary key of
+-- provider_payment_facts, for one page of a list.
+select distinct given.payment_id
+from unnest($2::text[], $3::text[], $4::bigint[], $5::boolean[])
+    as given (payment_id, object_id, amount_minor, stands)
+where not exists (
+    select from provider_payment_facts as f
+    where f.provider = $1 and f.object_id = given.object_id
+        and f.amount_minor = given.amount_minor and f.stands = given.stands
+);
+
 -- name: queue :one
 -- reconciliation_queue_once: what is in the queue is not queued again. No row: it was there.
 insert into reconciliation_queue

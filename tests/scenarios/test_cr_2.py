@@ -3,6 +3,7 @@
 | what happens                      | here       | afterwards                          |
 |-----------------------------------|------------|-------------------------------------|
 | acme pays, every event is lost    | no credits | reconciliation grants them, once    |
+| it is refunded, and that is lost  | all        | reconciliation takes them back      |
 """
 
 from typing import Any
@@ -47,3 +48,16 @@ async def test_credits_that_were_paid_for_are_granted_once_by_reconciliation(
         assert (await both.sync()).counts["missing_credits"] == 0
         await both.desk.work()
         assert await both.desk.balance() == 100
+
+        payment = both.stripe.get(session.id)["payment_intent"]
+        refund = await api.ask(api.v1.refunds.create_async({"payment_intent": payment}))
+        both.stripe.webhooks.drop("*")
+        assert (await both.sync()).counts["payments_differing"] == 1
+        await both.desk.work()
+        assert await both.desk.balance() == 0
+        both.stripe.fail_refund(refund.id)
+        both.stripe.webhooks.drop("*")
+        assert (await both.sync()).counts["payments_differing"] == 1
+        await both.desk.work()
+        assert await both.desk.balance() == 100
+        assert (await both.sync()).counts["payments_differing"] == 0
