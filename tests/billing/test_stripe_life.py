@@ -35,17 +35,14 @@ picks = st.integers(0, 5)
 plans = st.sampled_from(("starter", "pro"))
 prices = st.sampled_from(("starter_monthly", "starter_yearly", "pro_monthly"))
 cards = st.sampled_from(("ok", "ok", "ok", "fails", "authenticates"))
-baskets = st.sampled_from(
-    (
-        Basket(plan="starter", price="starter_monthly"),
-        Basket(plan="starter", price="starter_yearly"),
-        Basket(plan="pro", price="pro_monthly"),
-        Basket(plan="starter", price="starter_monthly", add_ons=(("more_seats", 2),)),
-        Basket(pack="boost"),
-        Basket(pack="boost", quantity=3),
-        Basket(pack="gift"),
-    )
+PLANS = (
+    Basket(plan="starter", price="starter_monthly"),
+    Basket(plan="starter", price="starter_yearly"),
+    Basket(plan="pro", price="pro_monthly"),
+    Basket(plan="starter", price="starter_monthly", add_ons=(("more_seats", 2),)),
 )
+PACKS = (Basket(pack="boost"), Basket(pack="boost", quantity=3), Basket(pack="gift"))
+baskets = st.sampled_from(PLANS + PACKS)
 
 
 class Life(RuleBasedStateMachine):
@@ -89,13 +86,19 @@ class Life(RuleBasedStateMachine):
         paid = self.life.stripe.all("charge")
         return [one for one in paid if one["status"] == "succeeded"]
 
-    @initialize(lose=st.booleans(), fetch=st.booleans(), basket=baskets, early=st.booleans())
-    def begin(self, *, lose: bool, fetch: bool, basket: Basket, early: bool) -> None:
+    @initialize(
+        lose=st.booleans(),
+        fetch=st.booleans(),
+        plan=st.sampled_from(PLANS),
+        pack=st.sampled_from(PACKS),
+        heard=st.booleans(),
+    )
+    def begin(self, *, lose: bool, fetch: bool, plan: Basket, pack: Basket, heard: bool) -> None:
         self.lose, self.fetch = lose, fetch
-        if early:
-            self.buy("acme", basket, "ok", delayed=False)
-            self.do(self.life.deliver())
-            self.do(self.life.work())
+        self.buy("acme", plan, "ok", delayed=False)
+        self.buy("globex", pack, "ok", delayed=False)
+        if heard:
+            self.hear()
 
     # Customers and support.
 
@@ -191,19 +194,17 @@ class Life(RuleBasedStateMachine):
         given = self.life.stripe.all("refund")
         self.life.stripe.fail_refund(given[pick % len(given)]["id"])
 
-    @precondition(lambda self: any(not one["disputed"] for one in self.charges()))
-    @rule(pick=picks)
-    def dispute(self, pick: int) -> None:
-        paid = [one for one in self.charges() if not one["disputed"]]
-        self.life.stripe.disputes.open(paid[-1 - pick % len(paid)]["id"])
-
-    @precondition(lambda self: self.life.stripe.all("dispute"))
+    @precondition(lambda self: self.charges())
     @rule(pick=picks, won=st.booleans())
-    def decide_dispute(self, pick: int, *, won: bool) -> None:
-        standing = [o for o in self.life.stripe.all("dispute") if o["status"] == "needs_response"]
-        if standing:
-            one = standing[pick % len(standing)]["id"]
-            self.life.stripe.disputes.close(one, "won" if won else "lost")
+    def dispute(self, pick: int, *, won: bool) -> None:
+        """Open one, or decide the one that is open."""
+        paid, disputes = self.charges(), self.life.stripe.disputes
+        charge = paid[-1 - pick % len(paid)]["id"]
+        opened = self.life.stripe.all("dispute", charge=charge)
+        if not opened:
+            disputes.open(charge)
+        elif opened[-1]["status"] == "needs_response":
+            disputes.close(opened[-1]["id"], "won" if won else "lost")
 
     @rule(hours=st.sampled_from((0.02, 1, 5, 24, 80, 200, 400, 750)))
     def time_passes(self, hours: float) -> None:
@@ -215,20 +216,13 @@ class Life(RuleBasedStateMachine):
     def scramble(self, scrambled: int, drop: float) -> None:
         self.life.scramble(scrambled, drop=drop)
 
-    @rule()
-    def deliver(self) -> None:
+    @rule(works=st.booleans())
+    def hear(self, *, works: bool = True) -> None:
         self.do(self.life.deliver())
+        if works:
+            self.do(self.life.work())
 
-    @rule()
-    def work(self) -> None:
-        self.do(self.life.work())
-
-    @rule()
-    def hear(self) -> None:
-        self.do(self.life.deliver())
-        self.do(self.life.work())
-
-    @rule(who=st.sampled_from(("ask_again", "catch_up", "put_right", "reconcile", "claim")))
+    @rule(who=st.sampled_from(("ask_again", "catch_up", "put_right", "reconcile", "claim", "work")))
     def process(self, who: str) -> None:
         self.do(getattr(self.life, who)())
 
@@ -236,25 +230,24 @@ class Life(RuleBasedStateMachine):
     def dies(self, places: int) -> None:
         self.life.dies_after = places
 
-    @rule()
-    def restart(self) -> None:
-        self.life.restart()
-
-    @rule(out=st.booleans())
-    def outage(self, *, out: bool) -> None:
-        self.life.stripe.faults.outage = out
-
     @rule(
         times=st.integers(1, 3),
-        how=st.sampled_from((429, 500, "before", "after")),
+        how=st.sampled_from((429, 500, "before", "after", "outage")),
         writes=st.booleans(),
     )
     def fault(self, times: int, how: int | str, *, writes: bool) -> None:
         faults, method = self.life.stripe.faults, "POST" if writes else None
-        if isinstance(how, int):
-            faults.fail_next(times, status=how, method=method, after_effect=False)
+        if how == "outage":
+            faults.outage = True
+        elif isinstance(how, int):
+            faults.fail_next(times, status=how, method=method, after_effect=not writes)
         else:
             faults.cut_next(times, method=method, after_effect=how == "after")
+
+    @precondition(lambda self: self.life.stripe.faults.outage)
+    @rule()
+    def outage_ends(self) -> None:
+        self.life.stripe.faults.clear()
 
     def teardown(self) -> None:
         try:
@@ -274,7 +267,7 @@ def test_whatever_happens_one_reconciliation_later_all_is_as_stripe_says(
     other = os.environ.get("HEADROOM_TEST_SEED")
     chosen = settings(
         max_examples=int(os.environ.get("HEADROOM_TEST_LIVES", "8")),
-        stateful_step_count=30,
+        stateful_step_count=40,
         derandomize=other is None,
         database=None,
         phases=[Phase.generate],
