@@ -1,4 +1,4 @@
-"""The figures of CAT-1, CAT-2, CAT-3 and CAT-5, as the example files say them."""
+"""The figures of CAT-1 to CAT-5, as the example files say them."""
 
 from pathlib import Path
 
@@ -49,6 +49,11 @@ def leads() -> Catalog:
 @pytest.fixture(scope="module")
 def agents() -> Catalog:
     return load(EXAMPLES / "agents.toml")
+
+
+@pytest.fixture(scope="module")
+def learning() -> Catalog:
+    return load(EXAMPLES / "learning.toml")
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
@@ -243,3 +248,25 @@ def test_every_service_is_limited_by_itself_and_only_chat_is_included(agents: Ca
 
 def test_a_workspace_is_downgraded_on_day_fourteen(agents: Catalog) -> None:
     assert (agents.past_due, agents.grace_days) == (PastDuePolicy.KEEP, 14)
+
+
+def test_each_type_of_learning_has_a_plan_without_a_price_and_one_that_can_be_tried(
+    learning: Catalog,
+) -> None:
+    assert list(learning.customer_types) == ["parent", "school", "district"]
+    assert learning.default_customer_type == "parent"
+    for type_ in learning.customer_types:
+        assert learning.default_plan(type_).prices == ()
+    tried = {
+        key: {price.trial_days for price in plan.prices}
+        for key, plan in learning.plans.items()
+        if any(price.trial_days for price in plan.prices)
+    }
+    assert tried == {"family": {14}, "school": {30}, "district": {60}}
+
+
+def test_learning_goes_on_for_seven_days_past_due_with_a_notice_to_the_customer(
+    learning: Catalog,
+) -> None:
+    assert (learning.past_due, learning.grace_days) == (PastDuePolicy.KEEP, 7)
+    assert learning.past_due_notice is Audience.CUSTOMER
