@@ -21,7 +21,7 @@ from api.gates.booked import Because, Booked, Gift, Rebuilt, Voided
 from api.gates.expectations import expect_key
 from api.infra.postgres import Connection, Database, Record
 from api.infra.telemetry import correlation_id
-from api.ledger import adjusting, checks, grants, standing
+from api.ledger import adjusting, checks, grants, standing, voiding
 from api.ledger.checks import Finding
 from api.ledger.entries import Kind, Why, lock
 from api.ledger.grants import NewGrant
@@ -87,6 +87,8 @@ class Bookkeeping:
     async def void_grant(self, customer: str, grant_id: int, because: Because) -> Voided:
         """Take back what is left of a grant; what is spent or held stays so.
 
+        What of that comes back later is taken then, by a worker.
+
         Raises: UnknownCustomer, NotFound, InvalidInput, IdempotencyConflict.
         """
         found = await self._customers.get(customer)
@@ -100,7 +102,7 @@ class Bookkeeping:
                 raise _conflict(because)
             taken = _taken(written)
             if known is None:
-                left = await grants.revoke(conn, found.id, grant_id, None, why, because.at)
+                left = await voiding.void(conn, found.id, grant_id, why, because.at)
                 taken = (Burned(grant_id, left),) if left else ()
             stand = await adjusting.accounts(conn, found.id, grant_id)
             rest = {"spent": stand["spent"], "held": stand["held"], "expired": stand["expired"]}

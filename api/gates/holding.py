@@ -7,6 +7,7 @@ untold, or past its time, a worker tells and ends.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
@@ -202,7 +203,7 @@ class HoldGate:
         return [self._shown(customer, record) for record in records]
 
     async def expire(self, at: datetime) -> int:
-        """End holds that are past their time; return how many were looked at.
+        """End holds that are past their time; return how many were.
 
         Raises: Unavailable.
         """
@@ -221,12 +222,22 @@ class HoldGate:
             )
             for customer_id, hold_id in due
         ]
-        told = await self._holds.change_all(changes) if changes else []
+        # Together, and one by one where one cannot be: the others are not to wait for its repair.
+        told = await asyncio.gather(
+            *(self._holds.change(change) for change in changes), return_exceptions=True
+        )
         names = await self._names.keys_of([customer_id for customer_id, _ in due])
-        for one in told:
+        ended = 0
+        for change, one in zip(changes, told, strict=True):
+            if isinstance(one, Unavailable | asyncio.CancelledError):
+                raise one
+            if isinstance(one, BaseException):
+                log.error("the hold %s cannot be ended", change.hold_id, exc_info=one)
+                continue
+            ended += 1
             if one.hold is not None and one.outcome is HoldOutcome.DONE:
                 await self._tell(names[one.hold.customer_id], one.hold)
-        return len(due)
+        return ended
 
     async def tell_again(self) -> int:
         """Tell the counters what a process that died, or an outage, left untold.

@@ -142,7 +142,7 @@ async def _record(conn: Connection, asked: _Asked, at: datetime) -> bool:
     await lock(conn, [customer_id])
     await conn.execute(_sql.lock_customer_usage, customer_id)
     taken = await _taken(conn, customer_id, feature_id, consumption)
-    named = (customer_id, consumption.operation_id)
+    named = (customer_id, consumption.operation_id, instant(consumption.at_ms))
     before = await conn.fetchrow(_sql.find_release, *named, operation_id)
     if before is not None:
         if (before["item"], before["units"]) != (consumption.item, units):

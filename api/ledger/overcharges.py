@@ -141,12 +141,14 @@ async def overcharged(
         of = list(group)
         parts = tuple(_part(row) for row in of)
         units: int = of[0]["units"]
+        kept: int = max(0, units - of[0]["released"])
         one = Overcharge(
             operation_id=last,
-            units=units,
+            units=kept,
             charged=sum(part.spent for part in parts),
             returned=sum(part.returned for part in parts),
-            right=cost_of(cost, units),
+            # As a release leaves it: the share of the units kept, rounded up to a whole credit.
+            right=-(-cost_of(cost, units) * kept // units) if units else 0,
             parts=parts,
         )
         if one.over > 0:

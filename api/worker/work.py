@@ -16,6 +16,7 @@ from api.billing.worker import InboxWorker
 from api.infra.queries import Queries
 from api.infra.telemetry import gauge
 from api.ledger.expiry import expiry_turn
+from api.ledger.voiding import voided_turn
 from api.wiring import Core
 from api.worker.comparing import Comparing
 from api.worker.loops import keep
@@ -42,7 +43,7 @@ PARTITIONS_EVERY = timedelta(hours=6)
 RETENTION_EVERY = timedelta(hours=1)
 SWEEP_EVERY = timedelta(seconds=30)
 EXPIRY_EVERY = timedelta(seconds=60)
-REFUNDED_EVERY = timedelta(seconds=5)
+TAKEN_BACK_EVERY = timedelta(seconds=5)
 
 _BLIND = gauge("blind_unsettled", "Operations that passed blind and wait for their settling")
 
@@ -75,7 +76,8 @@ class Worker:
             Turn("retention", RETENTION_EVERY, self._forget),
             Turn("drift", SWEEP_EVERY, sweep.turn),
             Turn("credit expiry", EXPIRY_EVERY, partial(expiry_turn, core.database)),
-            Turn("refunded packs", REFUNDED_EVERY, partial(owed_turn, core.database)),
+            Turn("refunded packs", TAKEN_BACK_EVERY, partial(owed_turn, core.database)),
+            Turn("voided grants", TAKEN_BACK_EVERY, partial(voided_turn, core.database)),
         )
 
     async def run(self, began: Callable[[], None], stop: asyncio.Event) -> None:

@@ -29,6 +29,8 @@ create table credit_grants (
     reference text,
     correlation_id text,
     created_at timestamptz not null,
+    -- Since when nothing of it is to be spent any more, whatever comes back.
+    voided_at timestamptz,
     available bigint not null default 0
         constraint credit_grants_never_negative check (available >= 0),
     held bigint not null default 0
@@ -38,6 +40,8 @@ create table credit_grants (
     constraint credit_grants_expire_later check (expires_at > effective_at)
 ) with (fillfactor = 80);
 create index credit_grants_expiring on credit_grants (expires_at) where expires_at is not null;
+create index credit_grants_voided on credit_grants (customer_id, id)
+    where voided_at is not null and available > 0;
 
 -- The ledger: one row moves an amount out of one account into another, so the two sides of a row
 -- always balance, and a balance is a sum of rows. Accounts of a customer: issued, available, held,
@@ -169,10 +173,16 @@ create index holds_due on holds (expires_at) where state = 'open';
 create index holds_open on holds (customer_id, at) where state = 'open';
 create index holds_untold on holds (customer_id, id) where counted and told_version < version;
 
--- Of the units given back those that credits had paid for, and of which feature.
+-- Of the units given back those that credits had paid for, and of which feature. A name that is
+-- used anew names another consumption: which of them tells the instant. Of those from before that
+-- is not known.
 alter table usage_releases
     add column feature_id integer,
-    add column charged bigint not null default 0;
+    add column charged bigint not null default 0,
+    add column consumed_at timestamptz not null default 'epoch',
+    drop constraint usage_releases_pkey,
+    add primary key (customer_id, consumption_id, consumed_at, operation_id);
+alter table usage_releases alter column consumed_at drop default;
 
 -- Packs that were bought, unique by the provider's checkout; what became of the payment is kept
 -- apart, as it may be told first.

@@ -238,7 +238,8 @@ limit $5;
 -- Operations of a customer that paid for a feature in [$3, $4), whole, some at a time from one name
 -- on: what each grant paid, in burn order, and what of that came back. "units" are those that the
 -- payment was for: the hold's own figure where it is one, as a part that cost nothing has no entry;
--- less those that were released. Primary key, credit_entries_by_operation, usage_releases' key.
+-- "released" those of them that were given back. Primary key, credit_entries_by_operation,
+-- usage_releases' key.
 with operations as (
     select distinct operation_id from credit_entries
     where customer_id = $1 and feature_id = $2 and credit = 'spent' and at >= $3 and at < $4
@@ -277,16 +278,14 @@ released as (
 select
     p.operation_id, p.grant_id, p.spent::bigint as spent, p.returned::bigint as returned,
     g.bucket, g.priority, g.features, g.effective_at, g.expires_at,
-    greatest(
-        0,
-        coalesce(
-            case
-                when h.id is null then t.units
-                else greatest(0, h.captured - (h.units - h.charged))
-            end,
-            0
-        ) - coalesce(r.units, 0)
-    )::bigint as units
+    coalesce(
+        case
+            when h.id is null then t.units
+            else greatest(0, h.captured - (h.units - h.charged))
+        end,
+        0
+    )::bigint as units,
+    coalesce(r.units, 0)::bigint as released
 from paid as p
 join told as t using (operation_id)
 join credit_grants as g on g.customer_id = $1 and g.id = p.grant_id

@@ -90,3 +90,14 @@ from credit_entries
 where customer_id = $1 and operation_id = $2 and feature_id = $3
 group by grant_id
 order by min(id);
+
+-- name: mark_voided :exec
+-- Under the ledger's lock. Primary key.
+update credit_grants set voided_at = coalesce(voided_at, $3) where customer_id = $1 and id = $2;
+
+-- name: voided_with_rest :many
+-- Voided grants to which something came back. credit_grants_voided.
+select customer_id, id from credit_grants
+where voided_at is not null and available > 0
+order by customer_id, id
+limit $1;

@@ -297,19 +297,20 @@ where customer_id = $1 and feature_id = $2 and at >= $3::timestamptz - interval 
 -- name: released_of :one
 -- Units already given back of one item of a consumption.
 select coalesce(sum(units), 0)::bigint from usage_releases
-where customer_id = $1 and consumption_id = $2 and item = $3;
+where customer_id = $1 and consumption_id = $2 and consumed_at in ($3, 'epoch') and item = $4;
 
 -- name: find_release :one
 -- A release that was recorded before under the same id.
 select consumption_id, item, units from usage_releases
-where customer_id = $1 and consumption_id = $2 and operation_id = $3;
+where customer_id = $1 and consumption_id = $2 and consumed_at in ($3, 'epoch')
+    and operation_id = $4;
 
 -- name: record_release :exec
 -- Unique by consumption and the release's own id.
 insert into usage_releases (
-    customer_id, consumption_id, operation_id, item, units, at, feature_id, charged
+    customer_id, consumption_id, consumed_at, operation_id, item, units, at, feature_id, charged
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8);
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: counted_groups :many
 -- What a reset must take back, at the instants where it was counted: by quarter of an hour, laid

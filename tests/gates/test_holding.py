@@ -136,3 +136,30 @@ async def test_many_callers_resolve_one_hold_once(core: Core, clock: FakeClock) 
     spent = -(-max(0, captured - 100) * 3 // 10)
     moved = await accounts(core)
     assert (moved.get("held", 0), moved.get("spent", 0)) == (0, spent)
+
+
+async def test_a_hold_that_cannot_be_ended_does_not_keep_the_others(
+    database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    async with opened(database_url, redis_url, clock, CATALOG, ("acme", "globex")) as core:
+        holds = []
+        for customer in ("acme", "globex"):
+            await gift(core, clock, 40, customer=customer)
+            at = ms(clock.now())
+            held = await core.holding.place(
+                customer, "claim", 2, None, at, seconds=60, actor="test"
+            )
+            assert isinstance(held, Hold)
+            holds.append(held)
+        # As the audit finds it: what is kept of a grant is not what its entries sum to.
+        await core.database.execute(
+            "update credit_grants set held = 0"
+            " where customer_id = (select id from customers where key = 'acme')"
+        )
+        clock.advance(seconds=61)
+        assert await core.holding.expire(clock.now()) == 1
+        assert await core.holding.expire(clock.now()) == 0
+        broken, other = [await core.holding.find(h.customer, h.id) for h in holds]
+        assert broken is not None
+        assert other is not None
+        assert (broken.record.state, other.record.state) == (HoldState.OPEN, HoldState.EXPIRED)

@@ -190,3 +190,19 @@ async def test_the_same_key_with_other_units_is_refused_also_much_later(
             await built.releases.release("acme", "seats", 3, mine.id, "r", instant)
 
     assert await used(built, "seats", at) == 8
+
+
+@pytest.mark.parametrize("feature", ["seats", "calls"])
+async def test_a_key_used_anew_names_another_consumption_to_give_back(
+    built: Core, clock: FakeClock, feature: str
+) -> None:
+    at = ms(clock.now())
+    one = await taken(built, feature, 3, "k", at)
+    await built.releases.release("acme", feature, 3, one.id, "r", at)
+    later = ms(clock.advance(days=2))
+    other = await taken(built, feature, 3, "k", later)
+    assert other.id != one.id
+    given = await built.releases.release("acme", feature, 3, other.id, "r", later)
+    assert not given.replayed
+    assert await used(built, feature, later) == 0
+    assert (await built.releases.release("acme", feature, 3, other.id, "r", later)).replayed

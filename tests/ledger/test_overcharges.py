@@ -3,7 +3,7 @@
 import itertools
 from datetime import timedelta
 
-from api.domain.catalog import Bucket, CreditCost, Rounding
+from api.domain.catalog import Bucket, CreditCost
 from api.ledger.entries import Why
 from api.ledger.expiry import expire
 from api.ledger.history import Entry, entries
@@ -43,8 +43,9 @@ async def give_units_back(
     async with books.database.transaction() as conn:
         for now in kept:
             await conn.execute(
-                "insert into usage_releases (customer_id, consumption_id, operation_id, item,"
-                " units, at, feature_id, charged) values ($1, $2, $3, 0, $4, $5, $6, $4)",
+                "insert into usage_releases (customer_id, consumption_id, consumed_at,"
+                " operation_id, item, units, at, feature_id, charged)"
+                " values ($1, $2, $5, $3, 0, $4, $5, $6, $4)",
                 books.acme,
                 operation,
                 f"release-{next(_releases)}",
@@ -162,18 +163,15 @@ async def test_units_released_after_a_correction_bring_what_they_cost_since(
     assert await books.left(at) == (100, 0)
 
 
-async def test_a_release_that_brings_no_credit_counts_in_a_later_correction(
+async def test_what_a_release_left_paid_by_its_rounding_is_not_owed(
     books: Books, clock: FakeClock
 ) -> None:
     at = clock.now()
     await books.give(100, at)
-    operation = await books.spend(1, at, units=10)
-    assert await give_units_back(books, operation, 10, (9, 8), clock) == [0, 0]
-    await books.spend(79, at, units=1, feature="search")
-    done = await refund(books, clock, CreditCost("chat", 1, per=100))
-    assert (done.charged, done.credits) == (0, 0)
-    done = await refund(books, clock, CreditCost("chat", 1, per=10, rounding=Rounding.DOWN))
-    assert (done.charged, done.right, done.credits) == (1, 0, 1)
+    operation = await books.spend(2, at, units=1500)
+    assert await give_units_back(books, operation, 1500, (1000,), clock) == [0]
+    assert (await refund(books, clock, CreditCost("chat", 1, per=1000))).credits == 0
+    assert (await refund(books, clock, CreditCost("chat", 1, per=1500))).credits == 1
 
 
 async def test_an_entry_says_how_many_units_came_back_in_that_step(
