@@ -98,8 +98,9 @@ def duplicates(
 
     Of each group one stays: paid before unpaid, then the plan of the highest rank, then by status
     (active, trialing, past due, unpaid, paused), then the one anchored first, then by the
-    provider's id: facts of the provider's objects, in whichever order they came here. ``one_each``: a customer has
-    one subscription with a plan; otherwise one for each plan. Add-ons of their own never count.
+    provider's id: facts of the provider's objects, in whichever order they came here.
+    ``one_each``: a customer has one subscription with a plan; otherwise one for each plan. Add-ons
+    of their own never count.
     """
     groups: dict[str, list[SubscriptionRecord]] = {}
     for record in held:

@@ -195,7 +195,7 @@ class ReconciliationQueue:
                     )
                     await self._found(
                         finding,
-                        "A customer has two live subscriptions; the one named is being ended. Refund it.",
+                        "Of two live subscriptions; the one named is being ended: refund it.",
                         at,
                     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -131,7 +132,7 @@ async def test_a_provider_s_no_is_an_error_and_stays_one(deal: Dealing) -> None:
     ],
 )
 async def test_what_cannot_be_meant_or_is_not_theirs_is_refused(
-    deal: Dealing, field: str, given: dict[str, object], code: str
+    deal: Dealing, field: str, given: dict[str, Any], code: str
 ) -> None:
     await deal.subscribe("starter")
     before = deal.stripe.faults.asked(method="POST")

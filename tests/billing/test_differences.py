@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,8 @@ def test_the_same_state_is_no_difference() -> None:
 
 @pytest.mark.parametrize("name", COMPARED)
 def test_each_fact_that_the_provider_decides_is_compared(name: str) -> None:
-    told = replace(RECORD, **{name: OTHERWISE.get(name, AT + timedelta(days=3))})
+    other: dict[str, Any] = {name: OTHERWISE.get(name, AT + timedelta(days=3))}
+    told = replace(RECORD, **other)
     found = difference(told, RECORD)
     assert found is not None
     assert found.kind is Kind.CHANGED

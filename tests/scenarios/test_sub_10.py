@@ -10,6 +10,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,7 @@ async def test_what_stripe_refuses_again_and_again_is_given_up_loudly_until_retr
         _, second = await doubled(both)
         both.stripe.faults.fail_next(4, status=429, method="DELETE", retry_after=1)
         waits = []
+        row: Any = None
         for _ in range(4):
             await both.act()
             row = (await both.queue.list_())[0]

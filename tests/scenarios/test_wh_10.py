@@ -25,6 +25,7 @@ async def test_the_report_tells_success_failures_and_gaps(
         empty = await webhook_report(books.core.database, "stripe", minutes=60, at=clock.now())
         assert (empty.success_rate, empty.last_event_at, empty.received) == (None, None, 0)
         began = clock.now()
+        life = Life("initech", clock.now(), named=True, prices={"unheard_of": 1})
         for key, price in (("acme", "starter"), ("globex", "pro"), ("initech", "unheard_of")):
             life = Life(key, clock.now(), named=True, prices={price: 1})
             await books.tell(life.created("active"), life=life)

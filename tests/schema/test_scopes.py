@@ -100,7 +100,7 @@ def document(name: str) -> str:
         if str(one.type).endswith("!") and one.default is None
     )
     leaf = get_named_type(definition.type)
-    inner = "{ __typename }" if str(leaf) not in ("Int", "String") else ""
+    inner = "{ __typename }" if str(leaf) not in ("Boolean", "Int", "String") else ""
     operation = "mutation" if root == "Mutation" else "query"
     return f"{operation} {{ {field}{f'({given})' if given else ''} {inner} }}"
 

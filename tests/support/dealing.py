@@ -82,7 +82,8 @@ class Dealing(Scene):
         document = (
             f"mutation ($input: {types[field]}!) {{ {field}(input: $input{reason}) {OPERATION} }}"
         )
-        return await self.post(document, as_=as_, input=variables)
+        said: dict[str, Any] = await self.post(document, as_=as_, input=variables)
+        return said
 
     async def done(self, field: str, *, as_: str = "token", **variables: Any) -> dict[str, Any]:
         """Do it, and return what came of it."""
@@ -121,11 +122,11 @@ class Dealing(Scene):
         v1 = self.door.api.v1
         made = await self.door.api.ask(v1.subscriptions.create_async(said))
         await self.hear()
-        return made.id
+        return str(made.id)
 
     def price(self, key: str) -> str:
         """Return Stripe's id of a price of the catalog."""
-        return next(p["id"] for p in self.stripe.all("price") if p["lookup_key"] == key)
+        return str(next(p["id"] for p in self.stripe.all("price") if p["lookup_key"] == key))
 
     async def standing(self, key: str = "acme") -> Any:  # noqa: ANN401 - any answer
         """Return plan, subscriptions and pending operations."""
