@@ -92,20 +92,21 @@ def difference(told: SubscriptionRecord, known: SubscriptionRecord | None) -> Di
 
 
 def duplicates(
-    catalog: Catalog, held: Iterable[SubscriptionRecord], *, one_each: bool
+    catalog: Catalog, held: Iterable[SubscriptionRecord], customer_type: str
 ) -> list[SubscriptionRecord]:
     """Return those of one customer's live subscriptions that are one too many.
 
     Of each group one stays: paid before unpaid, then the plan of the highest rank, then by status
     (active, trialing, past due, unpaid, paused), then the one anchored first, then by the
     provider's id: facts of the provider's objects, in whichever order they came here.
-    ``one_each``: a customer has one subscription with a plan; otherwise one for each plan. Add-ons
-    of their own never count.
+    Of a type that may have several subscriptions one stays for each plan. Add-ons of their own
+    never count.
     """
+    several = catalog.type_of(customer_type).several_subscriptions
     groups: dict[str, list[SubscriptionRecord]] = {}
     for record in held:
         if record.plan is not None and record.status in _LIVE:
-            groups.setdefault("" if one_each else record.plan, []).append(record)
+            groups.setdefault(record.plan if several else "", []).append(record)
     return [extra for group in groups.values() for extra in _in_order(catalog, group)[1:]]
 
 

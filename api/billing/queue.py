@@ -108,13 +108,11 @@ class ReconciliationQueue:
         account: Account,
         revisions: Revisions,
         *,
-        one_each: bool = True,
         most_attempts: int = MOST_ATTEMPTS,
     ) -> None:
         self._database = database
         self._account = account
         self._revisions = revisions
-        self._one_each = one_each
         self._most_attempts = most_attempts
 
     async def run_once(self, at: datetime) -> int:
@@ -180,13 +178,13 @@ class ReconciliationQueue:
         after, provider = 0, self._account.name
         catalog = (await self._revisions.current()).catalog
         while rows := await self._database.fetch(_sql.several, provider, after, _IN_A_BATCH):
-            ids = [row["customer_id"] for row in rows]
-            after = ids[-1]
+            types = {row["customer_id"]: row["type"] for row in rows}
+            after = rows[-1]["customer_id"]
             for customer_id, held in (
-                await subscriptions.by_customers(self._database, ids)
+                await subscriptions.by_customers(self._database, list(types))
             ).items():
                 ours = [one for one in held if one.provider == provider]
-                for extra in duplicates(catalog, ours, one_each=self._one_each):
+                for extra in duplicates(catalog, ours, types[customer_id]):
                     finding = Finding(
                         QueueKind.DUPLICATE_SUBSCRIPTION,
                         extra.provider_id,
@@ -292,7 +290,8 @@ class ReconciliationQueue:
         held = await subscriptions.by_customer(self._database, row["customer_id"])
         catalog = (await self._revisions.current()).catalog
         ours = [one for one in held if one.provider == self._account.name]
-        extra = {one.provider_id for one in duplicates(catalog, ours, one_each=self._one_each)}
+        kind = await self._database.fetchval(_sql.type_of, row["customer_id"])
+        extra = {one.provider_id for one in duplicates(catalog, ours, kind)}
         if row["object_id"] not in extra:
             # Ended by us in an attempt before, and the record has followed; or no duplicate at all.
             return False

@@ -42,6 +42,7 @@ def _facts(catalog: Catalog) -> Iterator[tuple[FactPath, Scalar]]:
     for key, kind in catalog.customer_types.items():
         yield ("customer type", key), kind.name
         yield ("customer type", key, "default plan"), kind.default_plan
+        yield ("customer type", key, "several subscriptions"), kind.several_subscriptions
     for key, feature in catalog.features.items():
         yield from _under("feature", key, _of_feature(feature))
     for key, cost in catalog.costs.items():

@@ -209,6 +209,7 @@ def _customer_types(root: Table, plans: Collection[str]) -> dict[str, CustomerTy
             key=key,
             name=table.text("name", default=name_of(key)),
             default_plan=table.reference("default_plan", plans, "plan") or "",
+            several_subscriptions=table.flag("several_subscriptions", default=False),
         )
         table.close()
     return types

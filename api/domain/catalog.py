@@ -265,11 +265,16 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class CustomerType:
-    """A kind of customer, and the plan it has without a subscription."""
+    """A kind of customer, and the plan it has without a subscription.
+
+    With ``several_subscriptions`` it may hold several plans side by side; otherwise a second live
+    subscription with a plan is one too many.
+    """
 
     key: str
     name: str
     default_plan: str
+    several_subscriptions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +314,9 @@ class Catalog:
 
         A type that the catalog does not know any more counts as the default one.
         """
+        return self.plans[self.type_of(customer_type).default_plan]
+
+    def type_of(self, customer_type: str) -> CustomerType:
+        """Return a type; one that the catalog does not know any more counts as the default one."""
         known = self.customer_types.get(customer_type)
-        if known is None:
-            known = self.customer_types[self.default_customer_type]
-        return self.plans[known.default_plan]
+        return self.customer_types[self.default_customer_type] if known is None else known

@@ -119,7 +119,6 @@ class Settings:
         "HEADROOM_STRIPE_BACKGROUND_PERCENT", whole(1, 100), 50
     )
     # Whether two live subscriptions of one customer are one too many, whatever their plans.
-    one_subscription: bool = _setting("HEADROOM_ONE_SUBSCRIPTION", flag, default=True)
     # When somebody would look, and how long no event may come then; 0 looks away.
     business_zone: str = _setting("HEADROOM_BUSINESS_ZONE", time_zone, "UTC")
     business_hours: str = _setting("HEADROOM_BUSINESS_HOURS", as_written(hours), "09:00-17:00")

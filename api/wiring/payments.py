@@ -87,7 +87,6 @@ def reconciliation_queue_of(core: Core, stripe: StripeDoor) -> ReconciliationQue
         core.database,
         StripeAccount(stripe),
         core.revisions,
-        one_each=core.settings.one_subscription,
     )
 
 

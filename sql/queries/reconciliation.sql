@@ -51,11 +51,19 @@ order by s.id limit $6;
 
 -- name: several :many
 -- Customers with several live subscriptions to plans; a pass over the table, twice a minute.
-select customer_id from subscriptions
-where provider = $1 and plan is not null
-    and status in ('active', 'trialing', 'past_due', 'unpaid', 'paused')
-    and customer_id > $2
-group by customer_id having count(*) > 1 order by customer_id limit $3;
+select s.customer_id, c.type from (
+    select customer_id from subscriptions
+    where provider = $1 and plan is not null
+        and status in ('active', 'trialing', 'past_due', 'unpaid', 'paused')
+        and customer_id > $2
+    group by customer_id having count(*) > 1 order by customer_id limit $3
+) as s
+join customers as c on c.id = s.customer_id
+order by s.customer_id;
+
+-- name: type_of :one
+-- What kind of customer this is. Primary key.
+select type from customers where id = $1;
 
 -- name: changes_waiting :many
 -- Changes that wait for their payment, and are not watched yet.

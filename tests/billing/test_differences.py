@@ -11,7 +11,7 @@ from api.billing.differences import COMPARED, Kind, difference, duplicates
 from api.catalog.file import parse
 from api.catalog.subscriptions import SubscriptionRecord
 from api.domain.entitlements import SubscriptionStatus
-from tests.support.billing import CATALOG
+from tests.support.billing import CATALOG, SEVERAL
 
 AT = datetime(2026, 3, 10, 10, tzinfo=UTC)
 RECORD = SubscriptionRecord(
@@ -69,11 +69,11 @@ SEATS = replace(RECORD, provider_id="seats", id=8, plan=None)
 def test_of_several_live_ones_paid_then_highest_then_best_then_oldest_stays() -> None:
     catalog = parse(CATALOG, "test.toml")
     for order in permutations([PAID, PRO, OLDER, YOUNGER, LATE, SEATS, ENDED]):
-        extra = duplicates(catalog, order, one_each=True)
+        extra = duplicates(catalog, order, "business")
         assert [record.provider_id for record in extra] == ["pro", "older", "younger", "late"]
 
 
 def test_where_plans_are_held_together_only_the_same_one_twice_is_too_many() -> None:
-    catalog = parse(CATALOG, "test.toml")
-    extra = duplicates(catalog, [PAID, PRO, OLDER], one_each=False)
+    catalog = parse(SEVERAL, "test.toml")
+    extra = duplicates(catalog, [PAID, PRO, OLDER], "business")
     assert [record.provider_id for record in extra] == ["older"]

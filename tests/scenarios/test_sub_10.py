@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.billing import CATALOG, with_credits
+from tests.support.billing import CATALOG, SEVERAL, with_credits
 from tests.support.clock import FakeClock
 from tests.support.reconciling import Pair, paired
 
@@ -113,7 +113,7 @@ async def test_what_stripe_refuses_again_and_again_is_given_up_loudly_until_retr
 async def test_plans_that_may_be_held_together_are_left_alone(
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
-    async with paired(database_url, redis_url, clock, one_each=False) as both:
+    async with paired(database_url, redis_url, clock, catalog=SEVERAL) as both:
         await both.subscribe("acme")
         await both.subscribe("acme", "pro_monthly")
         await both.hear()

@@ -101,6 +101,11 @@ features = ["chat"]
 """Packs, to be sold beside what ``CATALOG`` has."""
 
 
+_BUSINESS = '[customer_types.business]\ndefault_plan = "free"\n'
+SEVERAL = CATALOG.replace(_BUSINESS, f"{_BUSINESS}several_subscriptions = true\n")
+"""A catalog in which plans may be held side by side."""
+
+
 def with_credits(plan: str, said: str, catalog: str = CATALOG) -> str:
     """Return a catalog in which this plan brings credits: ``units = 100``."""
     head = f"[plans.{plan}.features]"

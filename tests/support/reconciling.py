@@ -85,7 +85,6 @@ async def paired(
     *,
     customers: Iterable[str] = ("acme",),
     catalog: str = CATALOG,
-    one_each: bool = True,
     most_attempts: int = 10,
 ) -> AsyncGenerator[Pair]:
     """Open a desk beside a simulated Stripe that sells what the catalog has."""
@@ -113,7 +112,6 @@ async def paired(
                 core.database,
                 account,
                 core.revisions,
-                one_each=one_each,
                 most_attempts=most_attempts,
             ),
             await _prices(opened.door),
