@@ -129,15 +129,21 @@ class InboxWorker:
         else:
             await self._subscriptions.apply(work)
 
+    async def _looked(self, ours: Hint) -> Hint:
+        """Return what a look points at, as the object says it."""
+        if ours.invoice is not None:
+            # It is locked, and written, by the subscription that it is for.
+            invoice = await self._provider.invoice(ours.invoice.id)
+            return Hint(invoice.subscription, invoice.customer, None, invoice=invoice)
+        if ours.customer is not None:
+            key = await self._provider.customer_key(ours.customer)
+            return Hint(None, ours.customer, key, introduces=key is not None)
+        return ours
+
     async def _hint(self, event: DueEvent, object_id: str) -> Hint:
-        if (
-            ours := looks.hint_of(event.type, looks.named_by(event.payload, object_id))
-        ) is not None:
-            if ours.invoice is not None and self._provider.reads:
-                # It is locked, and written, by the subscription that it is for.
-                invoice = await self._provider.invoice(ours.invoice.id)
-                return Hint(invoice.subscription, invoice.customer, None, invoice=invoice)
-            return ours
+        ours = looks.hint_of(event.type, looks.named_by(event.payload, object_id))
+        if ours is not None:
+            return await self._looked(ours) if self._provider.reads else ours
         if event.version == self._provider.version:
             return self._provider.hint(event.type, event.payload)
         if self._provider.reads:

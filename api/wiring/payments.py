@@ -92,7 +92,7 @@ def reconciliation_queue_of(core: Core, stripe: StripeDoor) -> ReconciliationQue
 
 def catch_up_of(core: Core, stripe: StripeDoor) -> CatchUp:
     """Build what fetches events that were never delivered."""
-    return CatchUp(core.database, inbox_of(core, stripe), StripeEvents(stripe.api))
+    return CatchUp(core.database, inbox_of(core, stripe), StripeEvents(stripe.api.background))
 
 
 def watch_of(core: Core, stripe: StripeDoor) -> Watch:
