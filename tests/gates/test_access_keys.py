@@ -170,7 +170,7 @@ async def test_a_name_that_means_several_keys_revokes_none(keys: ApiKeys, clock:
 async def test_a_key_without_a_known_scope_is_not_made(
     keys: ApiKeys, clock: FakeClock, scopes: tuple[str, ...]
 ) -> None:
-    with pytest.raises(InvalidInput, match="Scopes are check, consume, support, admin"):
+    with pytest.raises(InvalidInput, match="Scopes are check, consume, manage, support, admin"):
         await keys.create("backend", scopes, clock.now(), **WHY)
     assert await keys.list_() == []
 
@@ -252,12 +252,13 @@ async def test_many_callers_of_one_moment_ask_the_record_once(
 
 
 def test_scopes_bring_along_what_the_documentation_says() -> None:
-    table = {word: reach(parse_scopes([word])) for word in ("check", "consume", "support", "admin")}
-    assert table == {
+    words = ("check", "consume", "manage", "support", "admin")
+    assert {word: reach(parse_scopes([word])) for word in words} == {
         "check": {"check"},
         "consume": {"check", "consume"},
-        "support": {"check", "support"},
-        "admin": {"check", "consume", "support", "admin"},
+        "manage": {"check", "manage"},
+        "support": {"check", "manage", "support"},
+        "admin": {"check", "consume", "manage", "support", "admin"},
     }
 
 
