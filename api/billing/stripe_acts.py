@@ -2,16 +2,17 @@
 
 Planning reads; performing only writes, and from the plan alone: asked again it sends the same
 requests under the same keys, which Stripe answers as it did the first time. A change of plan waits
-at Stripe until it is paid (``pending_if_incomplete``). A subscription under a schedule of ours is
-released from it first, as Stripe refuses other changes to it.
+at Stripe until it is paid (``pending_if_incomplete``). What is asked of a subscription later takes
+a change back that was scheduled: it is released from its schedule first, as that would write over
+other changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
+from api.billing import stripe_schedules
 from api.billing.acts import Action, Planned, Preview, ProviderCustomer
 from api.billing.looks import Look
 from api.billing.problems import ProviderRefused
@@ -105,7 +106,7 @@ class StripeActs:
 
     async def find_by_email(self, email: str) -> Sequence[ProviderCustomer]:
         """List Stripe's customers of this address."""
-        found = await self._api.pages(self._api.v1.customers.list_async, email=email)
+        found = await self._api.pages("customers", email=email)
         return [
             ProviderCustomer(
                 id=one["id"],
@@ -122,29 +123,13 @@ class StripeActs:
         if item is None:
             raise ProviderRefused("This subscription holds no plan to change.", declined=False)
         price = await self._price(wish["price"])
-        wanted = [
-            {
-                "price": price["id"] if i["id"] == item["id"] else i["price"]["id"],
-                "quantity": i.get("quantity") or 1,
-            }
-            for i in held["items"]
-        ]
-        present = [
-            {"price": i["price"]["id"], "quantity": i.get("quantity") or 1} for i in held["items"]
-        ]
-        recurring = price["recurring"]
-        duration = {key: recurring[key] for key in ("interval", "interval_count")}
-        return _of_subscription(
-            held,
-            {
-                "when": wish["when"],
-                "item": item["id"],
-                "price": price["id"],
-                "present": present,
-                "wanted": wanted,
-                "duration": duration,
-            },
-        )
+        about = {"when": wish["when"], "item": item["id"], "price": price["id"]}
+        if wish["when"] == "now":
+            return _of_subscription(held, about)
+        if price["id"] == item["price"]["id"]:
+            return _of_subscription(held, {**about, "phases": None})
+        later = stripe_schedules.planned(held["said"], held["items"], item, price)
+        return _of_subscription(held, {**about, **later})
 
     async def _plan_add_on(self, wish: _Said) -> Planned:
         held = await self._subscription(wish["subscription"])
@@ -194,31 +179,17 @@ class StripeActs:
         return Planned(said)
 
     async def _change(self, request: _Said, key: str) -> _Json:
-        await self._release(request, key)
         if request["when"] == "now":
             items = [{"id": request["item"], "price": request["price"]}]
-            return await self._update({**request, "schedule": None, "items": items}, key)
-        schedules = self._api.v1.subscription_schedules
-        made = await self._api.ask(
-            schedules.create_async(
-                {"from_subscription": request["subscription"]}, _under(f"{key}:schedule")
-            )
-        )
-        edges = made.to_dict()["current_phase"]
-        phases: Any = [
-            {
-                "items": request["present"],
-                "start_date": edges["start_date"],
-                "end_date": edges["end_date"],
-            },
-            {"items": request["wanted"], "duration": request["duration"]},
-        ]
-        said: Any = {"phases": phases, "end_behavior": "release"}
-        await self._api.ask(schedules.update_async(made.id, said, _under(key)))
-        return {"subscription": request["subscription"], "schedule": made.id}
+            return await self._update({**request, "items": items}, key)
+        if request["phases"] is not None:
+            return await stripe_schedules.change(self._api, request, key)
+        # Back to the plan that is held: nothing is to change any more.
+        await stripe_schedules.release(self._api, request, key)
+        return {"subscription": request["subscription"], "schedule": None}
 
     async def _cancel(self, request: _Said, key: str) -> _Json:
-        await self._release(request, key)
+        await stripe_schedules.release(self._api, request, key)
         if request["mode"] == "period_end":
             return await self._set_ending(request, key, ends=True)
         prorated = request["mode"] == "now_prorated"
@@ -228,7 +199,7 @@ class StripeActs:
         return {"subscription": found.id, "status": found.status}
 
     async def _resume(self, request: _Said, key: str) -> _Json:
-        await self._release(request, key)
+        await stripe_schedules.release(self._api, request, key)
         return await self._set_ending(request, key, ends=False)
 
     async def _set_ending(self, request: _Said, key: str, *, ends: bool) -> _Json:
@@ -238,7 +209,7 @@ class StripeActs:
         return {"subscription": found.id, "status": found.status}
 
     async def _update(self, request: _Said, key: str) -> _Json:
-        await self._release(request, key)
+        await stripe_schedules.release(self._api, request, key)
         update = self._api.v1.subscriptions.update_async
         said: Any = {"items": request["items"], **_PAID_FIRST}
         found = await self._api.ask(update(request["subscription"], said, _under(key)))
@@ -250,11 +221,6 @@ class StripeActs:
         said: Any = {"discounts": [{"promotion_code": request["code"]}]}
         found = await self._api.ask(update(request["subscription"], said, _under(key)))
         return {"subscription": found.id, "status": found.status}
-
-    async def _release(self, request: _Said, key: str) -> None:
-        if request.get("schedule"):
-            release = self._api.v1.subscription_schedules.release_async
-            await self._api.ask(release(request["schedule"], {}, _under(f"{key}:release")))
 
     async def _checkout(self, request: _Said, key: str) -> _Json:
         create = self._api.v1.checkout.sessions.create_async
@@ -303,35 +269,35 @@ class StripeActs:
         return {"invoice": found.id, "status": found.status}
 
     async def _subscription(self, subscription_id: str) -> _Json:
-        retrieve = self._api.v1.subscriptions.retrieve_async
-        found = (await self._api.ask(retrieve(subscription_id))).to_dict()
+        found = await self._api.read(
+            "subscriptions", subscription_id, expand=stripe_schedules.EXPANDED
+        )
         items = found["items"]["data"]
         if found["items"].get("has_more"):
-            page = partial(self._api.v1.subscription_items.list_async)
-            items = await self._api.pages(page, subscription=subscription_id)
-        return {"id": found["id"], "schedule": found.get("schedule"), "items": items}
+            items = await self._api.pages("subscription_items", subscription=subscription_id)
+        return {"said": found, "items": items}
 
     async def _price(self, key: str) -> _Json:
-        said: Any = {"lookup_keys": [key], "active": True}
-        found = await self._api.ask(self._api.v1.prices.list_async(said))
-        if not found.data:
+        found = await self._api.read("prices", lookup_keys=[key], active=True)
+        if not found["data"]:
             raise ProviderRefused(
                 f"Stripe sells nothing under {key!r}: push the catalog, then ask again.",
                 declined=False,
             )
-        return found.data[0].to_dict()
+        price: _Json = found["data"][0]
+        return price
 
     async def _promotion(self, code: str) -> str:
-        said: Any = {"code": code, "active": True}
-        found = await self._api.ask(self._api.v1.promotion_codes.list_async(said))
-        if not found.data:
+        found = await self._api.read("promotion_codes", code=code, active=True)
+        if not found["data"]:
             raise ProviderRefused("There is no such promotion code.", declined=False)
-        return found.data[0].id
+        return str(found["data"][0]["id"])
 
 
 def _of_subscription(held: _Json, more: _Json) -> Planned:
-    request = {"subscription": held["id"], "schedule": held["schedule"], **more}
-    return Planned(request, held["id"], Look.SUBSCRIPTION)
+    name = held["said"]["id"]
+    request = {"subscription": name, "schedule": stripe_schedules.going(held["said"]), **more}
+    return Planned(request, name, Look.SUBSCRIPTION)
 
 
 def _key_of(item: _Json) -> str | None:

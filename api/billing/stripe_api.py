@@ -10,12 +10,12 @@ here: whoever asks knows whether and under which lock to ask again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from datetime import datetime
-from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import stripe
 
@@ -37,7 +37,6 @@ _IN_A_PAGE = 100
 _MOST_REFUSED = 8
 
 _Answer = TypeVar("_Answer")
-_Listed = stripe.ListObject[Any]
 
 
 class StripeApi:
@@ -57,10 +56,10 @@ class StripeApi:
         self._timeout_seconds = timeout_seconds
         self._budget = budget
         self._in_background = False
-        self._http: stripe.HTTPXClient | None = None
+        self._http: stripe.AIOHTTPClient | None = None
         self._client: stripe.StripeClient | None = None
         if api_key is not None:
-            self._http = stripe.HTTPXClient(timeout=timeout_seconds)
+            self._http = stripe.AIOHTTPClient(timeout=timeout_seconds)
             self._client = stripe.StripeClient(
                 api_key,
                 base_addresses={"api": api_base} if api_base else {},
@@ -88,7 +87,7 @@ class StripeApi:
 
     @property
     def v1(self) -> stripe.V1Services:
-        """The calls there are; each is handed to ``ask`` before it is awaited."""
+        """The calls that change something; each is handed to ``ask`` before it is awaited."""
         if self._client is None:
             raise RuntimeError("nothing can be asked without a key: ask `answers` first")
         return self._client.v1
@@ -114,38 +113,48 @@ class StripeApi:
                 self._budget.pause(error.retry_after_seconds)
             raise
 
-    async def pages(
-        self, list_page: Callable[[Any], Awaitable[_Listed]], **about: str
-    ) -> list[dict[str, Any]]:
-        """Return all of a list as plain values. Cost: one call for each hundred; all in memory."""
-        found: list[dict[str, Any]] = []
-        async for page in self.each_page(list_page, **about):
-            found += page
+    async def read(self, *path: str, **query: Any) -> dict[str, Any]:
+        """Read one object as plain values, as Stripe wrote them: decimals are text.
+
+        ``read("subscriptions", "sub_1", expand=["discounts"])`` is
+        ``GET /v1/subscriptions/sub_1?expand[]=discounts``. The package signs, sends and tells
+        errors apart; its typed objects, which cost more than all the rest, are not built.
+        Raises: Unavailable, Throttled, NotAtProvider, ProviderRefused, Unreadable.
+        """
+        if self._client is None:
+            raise RuntimeError("nothing can be asked without a key: ask `answers` first")
+        url = "/".join(("/v1", *(quote(part, safe="") for part in path)))
+        answer = await self.ask(self._client.raw_request_async("get", url, **query))
+        found: dict[str, Any] = answer.data
         return found
+
+    async def pages(self, *path: str, **query: Any) -> list[dict[str, Any]]:
+        """Return all of a list as plain values. Cost: one call for each hundred; all in memory."""
+        return [one async for page in self.each_page(*path, **query) for one in page]
 
     async def each_page(
         self,
-        list_page: Callable[[Any], Awaitable[_Listed]],
-        **about: Any,
+        *path: str,
+        **query: Any,
     ) -> AsyncGenerator[list[dict[str, Any]]]:
         """Yield a list a hundred at a time, so that its length does not matter."""
         after: dict[str, str] = {}
         more = True
         while more:
-            page = await self._page(partial(list_page, {**about, **after, "limit": _IN_A_PAGE}))
-            found = [one.to_dict() for one in page.data]
-            more = page.has_more and bool(found)
+            page = await self._page(*path, **query, **after, limit=_IN_A_PAGE)
+            found = page["data"]
+            more = page["has_more"] and bool(found)
             if found:
                 after = {"starting_after": found[-1]["id"]}
                 yield found
 
-    async def _page(self, call: Callable[[], Awaitable[_Listed]]) -> _Listed:
+    async def _page(self, *path: str, **query: Any) -> dict[str, Any]:
         for _ in range(_MOST_REFUSED if self._in_background and self._budget else 0):
             try:
-                return await self.ask(call())
+                return await self.read(*path, **query)
             except Throttled:
                 continue  # the budget holds the next call back for as long as Stripe said
-        return await self.ask(call())
+        return await self.read(*path, **query)
 
 
 def require_signature(

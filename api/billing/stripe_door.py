@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
-from typing import Any, Self
+from typing import Self
 
 import orjson
 
@@ -108,54 +107,54 @@ class StripeDoor:
         Raises: Unavailable, NotAtProvider, Unreadable.
         """
         object_id = str(payload["data"]["object"].get("id"))
-        api = self.api.v1
-        found: Any
         match event_type.split("."):
             case ["checkout", *_]:
-                found = await self.api.ask(api.checkout.sessions.retrieve_async(object_id))
+                found = await self.api.read("checkout", "sessions", object_id)
             case ["customer", "created" | "updated"]:
-                found = await self.api.ask(api.customers.retrieve_async(object_id))
+                found = await self.api.read("customers", object_id)
             case ["invoice", *_]:
-                found = await self.api.ask(api.invoices.retrieve_async(object_id))
+                found = await self.api.read("invoices", object_id)
+            case ["subscription_schedule", *_]:
+                found = await self.api.read("subscription_schedules", object_id)
             case ["refund", *_]:
-                found = await self.api.ask(api.refunds.retrieve_async(object_id))
+                found = await self.api.read("refunds", object_id)
             case ["charge", "dispute", *_]:
-                found = await self.api.ask(api.disputes.retrieve_async(object_id))
+                found = await self.api.read("disputes", object_id)
             case ["charge", *_]:
-                found = await self.api.ask(api.charges.retrieve_async(object_id))
+                found = await self.api.read("charges", object_id)
             case _:
                 return Hint(object_id, None, None)
-        again = {"created": payload.get("created", 0), "data": {"object": found.to_dict()}}
+        again = {"created": payload.get("created", 0), "data": {"object": found}}
         return stripe_hints.hint(event_type, again)
 
     async def subscription(self, subscription_id: str) -> ProviderSubscription:
-        """Read a subscription, with all its items. Raises: Unavailable, NotAtProvider, Unreadable.
+        """Read a subscription, with all its items and what is scheduled for it.
 
         Cost: one call, and one more per hundred items where the list was cut.
+        Raises: Unavailable, NotAtProvider, Unreadable.
         """
-        found = await self.api.ask(self.api.v1.subscriptions.retrieve_async(subscription_id))
-        told = stripe_shapes.subscription(found.to_dict())
+        found = await self.api.read(
+            "subscriptions", subscription_id, expand=["schedule.phases.items.price"]
+        )
+        told = stripe_shapes.subscription(found)
         if told.whole:
             return told
-        items = await self.api.pages(
-            self.api.v1.subscription_items.list_async, subscription=subscription_id
-        )
-        return stripe_shapes.subscription(found.to_dict(), items)
+        items = await self.api.pages("subscription_items", subscription=subscription_id)
+        return stripe_shapes.subscription(found, items)
 
     async def customer_key(self, customer: str) -> str | None:
         """Read how the product calls this customer. Raises: Unavailable, NotAtProvider."""
-        found = await self.api.ask(self.api.v1.customers.retrieve_async(customer))
-        return stripe_shapes.customer_key(found.to_dict())
+        return stripe_shapes.customer_key(await self.api.read("customers", customer))
 
     async def purchase(self, checkout_id: str) -> ProviderPurchase | None:
         """Read a checkout; None where it sells no pack.
 
         Cost: one call. Raises: Unavailable, NotAtProvider, Unreadable.
         """
-        call = self.api.v1.checkout.sessions.retrieve_async(
-            checkout_id, {"expand": ["payment_intent.latest_charge"]}
+        found = await self.api.read(
+            "checkout", "sessions", checkout_id, expand=["payment_intent.latest_charge"]
         )
-        told = stripe_payments.session((await self.api.ask(call)).to_dict())
+        told = stripe_payments.session(found)
         begun = stripe_shapes.instant(told.created)
         return stripe_payments.purchase(told, begun if told.paid else None)
 
@@ -165,21 +164,19 @@ class StripeDoor:
         Cost: one call, and one more per hundred lines where the list was cut.
         Raises: Unavailable, NotAtProvider, Unreadable.
         """
-        found = await self.api.ask(self.api.v1.invoices.retrieve_async(invoice_id))
-        told = stripe_payments.invoice(found.to_dict())
+        found = await self.api.read("invoices", invoice_id)
+        told = stripe_payments.invoice(found)
         if told.whole:
             return told
-
-        page = partial(self.api.v1.invoices.line_items.list_async, invoice_id)
-        return stripe_payments.invoice(found.to_dict(), await self.api.pages(page))
+        lines = await self.api.pages("invoices", invoice_id, "lines")
+        return stripe_payments.invoice(found, lines)
 
     async def payment(self, payment_id: str) -> list[PaymentFact]:
         """Read a payment, with all its refunds and disputes.
 
         Cost: three calls. Raises: Unavailable, NotAtProvider, Unreadable.
         """
-        api = self.api.v1
-        found = await self.api.ask(api.payment_intents.retrieve_async(payment_id))
-        refunds = await self.api.pages(api.refunds.list_async, payment_intent=payment_id)
-        disputes = await self.api.pages(api.disputes.list_async, payment_intent=payment_id)
-        return stripe_payments.payment(found.to_dict(), refunds, disputes)
+        found = await self.api.read("payment_intents", payment_id)
+        refunds = await self.api.pages("refunds", payment_intent=payment_id)
+        disputes = await self.api.pages("disputes", payment_intent=payment_id)
+        return stripe_payments.payment(found, refunds, disputes)

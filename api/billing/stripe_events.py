@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from api.billing import stripe_shapes
@@ -35,9 +34,7 @@ class StripeEvents:
 
     async def events_since(self, since: datetime) -> AsyncGenerator[Sequence[ProviderEvent]]:
         """Yield the events created since then, newest first. Cost: a call for each hundred."""
-        pages = self._api.each_page(
-            self._api.v1.events.list_async, created={"gte": int(since.timestamp())}
-        )
+        pages = self._api.each_page("events", created={"gte": int(since.timestamp())})
         async for page in pages:
             yield [event_of(one) for one in page]
 
@@ -50,16 +47,5 @@ def event_of(payload: dict[str, Any]) -> ProviderEvent:
         type=envelope.type,
         version=envelope.api_version,
         created_at=stripe_shapes.instant(envelope.created),
-        payload=_as_told(payload),
+        payload=payload,
     )
-
-
-def _as_told(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Return what the package read as it stands in an event: decimals are text there."""
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, dict):
-        return {key: _as_told(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_as_told(inner) for inner in value]
-    return value

@@ -59,9 +59,8 @@ class StripeShelf:
 
     async def look(self) -> Shelf:
         """Read all products and prices, also those put away. Cost: a call for each hundred."""
-        v1 = self._api.v1
-        products = [_product(one) for one in await self._api.pages(v1.products.list_async)]
-        prices = [_price(one) for one in await self._api.pages(v1.prices.list_async)]
+        products = [_product(one) for one in await self._api.pages("products")]
+        prices = [_price(one) for one in await self._api.pages("prices")]
         return Shelf({product.id: product for product in products}, prices)
 
     async def do(self, catalog: str, step: Step) -> None:
@@ -101,7 +100,7 @@ class StripeShelf:
         except Unreadable:
             # Somebody may have made it meanwhile: its id is the same for all of us.
             try:
-                await self._api.ask(self._api.v1.products.retrieve_async(step.product))
+                await self._api.read("products", step.product)
             except NotAtProvider:
                 pass
             else:

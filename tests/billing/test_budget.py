@@ -89,10 +89,10 @@ async def test_pages_refused_for_their_number_are_asked_again_when_stripe_said(
             stripe.customer()
         stripe.faults.fail_next(2, status=429, path="/v1/customers", retry_after=7)
         api = StripeApi(stripe.key, stripe.address, budget=_budget(hours))
-        found = await api.background.pages(api.v1.customers.list_async)
+        found = await api.background.pages("customers")
         assert len(found) == 3
         assert hours.slept == [7, 7]
         stripe.faults.fail_next(1, status=429, path="/v1/customers", retry_after=7)
         with pytest.raises(Throttled):
-            await api.pages(api.v1.customers.list_async)
+            await api.pages("customers")
         await api.close()
