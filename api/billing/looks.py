@@ -33,10 +33,18 @@ class Look(StrEnum):
 
 
 async def look(
-    conn: Connection, provider: str, kind: Look, object_ids: Sequence[str], at: datetime
+    conn: Connection,
+    provider: str,
+    kind: Look,
+    object_ids: Sequence[str],
+    at: datetime,
+    *,
+    soon: bool = False,
 ) -> None:
-    """Have objects read again as soon as the caller has committed; safe to repeat.
+    """Have objects read again when the caller has committed; safe to repeat.
 
+    It comes after all events that are due, however many a comparison finds, unless it is to be
+    ``soon``: somebody waits for it.
     Cost: one statement.
     """
     await conn.execute(
@@ -47,6 +55,7 @@ async def look(
         list(object_ids),
         at,
         correlation_id(),
+        not soon,
     )
 
 

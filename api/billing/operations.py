@@ -239,7 +239,7 @@ class Operations:
     async def _look(self, conn: Connection, operation: Operation, at: datetime) -> None:
         kind = operation.request["look"]
         if kind is not None and operation.object_id is not None:
-            await look(conn, self.acts.name, Look(kind), [operation.object_id], at)
+            await look(conn, self.acts.name, Look(kind), [operation.object_id], at, soon=True)
 
     async def _kept(self, operation: Operation, row: Record | None, outcome: str) -> Operation:
         """Return what was written, or what somebody else had written before."""

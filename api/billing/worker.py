@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from api.billing import looks
+from api.billing import invoices, looks
 from api.billing.applying import Tools, Work
 from api.billing.claims import Claim, Claims, DueEvent, LockLost
 from api.billing.payers import Payers
 from api.billing.payment_events import PaymentEvents
-from api.billing.problems import OtherVersion, Unapplicable, UnknownPayer
-from api.billing.provider import Hint, Provider
+from api.billing.problems import NotAtProvider, OtherVersion, Unapplicable, UnknownPayer
+from api.billing.provider import Hint, Provider, ProviderInvoice
 from api.billing.purchase_events import PurchaseEvents
 from api.billing.subscription_events import SubscriptionEvents
 from api.catalog.changes import Changes
@@ -30,7 +30,8 @@ from api.infra.telemetry import correlated, counter
 
 log = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 16
+MOST_AT_ONCE = 32
+"""Events of one process in hand; more are taken when half of them are done, many at a time."""
 
 _handled = counter(
     "billing_webhook_handled", "Attempts to apply an event, by outcome.", ["type", "outcome"]
@@ -47,26 +48,66 @@ class InboxWorker:
     def __init__(
         self, database: Database, provider: Provider, changes: Changes, revisions: Revisions
     ) -> None:
+        self._database = database
         self._provider = provider
         self._claims = Claims(database, provider.name)
         tools = Tools(database, provider, changes, revisions, self._claims, Payers(provider.name))
         self._subscriptions = SubscriptionEvents(tools)
         self._purchases = PurchaseEvents(tools)
         self._payments = PaymentEvents(tools)
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._failed: list[BaseException] = []
 
     async def run_once(self, at: datetime) -> int:
         """Handle a few events that are due; return how many. Raises: Unavailable.
 
         Events of different objects side by side, those of one object under its lock.
         """
-        claims = await self._claims.take(at, MOST_AT_ONCE)
-        ended = await asyncio.gather(
-            *(self._handle(claim, at) for claim in claims), return_exceptions=True
-        )
-        for error in ended:
-            if error is not None:
-                raise error
+        taken = await self.begin(at)
+        try:
+            if self._in_hand:
+                await asyncio.wait(self._in_hand)
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+        self._raise_failed()
+        return taken
+
+    async def begin(self, at: datetime, more: Callable[[], None] = lambda: None) -> int:
+        """Take up events that are due, beside those in hand, and return how many.
+
+        A reading that takes long keeps no other event waiting. ``more`` is called when there is
+        room again. Raises: Unavailable, also where what was taken up before met it.
+        """
+        self._raise_failed()
+        room = MOST_AT_ONCE - len(self._in_hand)
+        if room * 2 < MOST_AT_ONCE:
+            return 0
+        claims = await self._claims.take(at, room)
+        for claim in claims:
+            task = asyncio.create_task(self._handle(claim, at))
+            self._in_hand.add(task)
+            task.add_done_callback(lambda ended: self._ended(ended, more))
         return sum(len(claim.events) for claim in claims)
+
+    async def stop(self) -> None:
+        """Drop what is in hand; it is due again when its locks have run out."""
+        for task in self._in_hand:
+            task.cancel()
+        if self._in_hand:
+            await asyncio.wait(self._in_hand)
+
+    def _ended(self, task: asyncio.Task[None], more: Callable[[], None]) -> None:
+        self._in_hand.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed.append(error)
+        if len(self._in_hand) * 2 <= MOST_AT_ONCE or self._failed:
+            more()
+
+    def _raise_failed(self) -> None:
+        failed, self._failed = self._failed, []
+        for error in failed:
+            raise error
 
     async def _handle(self, claim: Claim, at: datetime) -> None:
         if self._provider.reads:
@@ -133,12 +174,22 @@ class InboxWorker:
         """Return what a look points at, as the object says it."""
         if ours.invoice is not None:
             # It is locked, and written, by the subscription that it is for.
-            invoice = await self._provider.invoice(ours.invoice.id)
+            invoice = await self._invoice(ours.invoice.id)
             return Hint(invoice.subscription, invoice.customer, None, invoice=invoice)
         if ours.customer is not None:
             key = await self._provider.customer_key(ours.customer)
             return Hint(None, ours.customer, key, introduces=key is not None)
         return ours
+
+    async def _invoice(self, invoice_id: str) -> ProviderInvoice:
+        """Return an invoice as it is; only a draft may be there no more."""
+        try:
+            return await self._provider.invoice(invoice_id)
+        except NotAtProvider:
+            gone = await invoices.deleted_draft(self._database, self._provider.name, invoice_id)
+            if gone is None:
+                raise
+            return gone
 
     async def _hint(self, event: DueEvent, object_id: str) -> Hint:
         ours = looks.hint_of(event.type, looks.named_by(event.payload, object_id))

@@ -87,7 +87,12 @@ class Worker:
         told = asyncio.Event()
         loops = [
             keep("drain", self._drain, idle_seconds=0),
-            keep("webhooks", self._webhooks, idle_seconds=WEBHOOK_SECONDS, woken=told),
+            keep(
+                "webhooks",
+                partial(self._webhooks, told.set),
+                idle_seconds=WEBHOOK_SECONDS,
+                woken=told,
+            ),
             keep("publish", self._publish, idle_seconds=PUBLISH_SECONDS),
             keep("walk", self._walk, idle_seconds=WALK_SECONDS),
             keep("settle", self._settle, idle_seconds=RECONNECT_SECONDS),
@@ -120,14 +125,15 @@ class Worker:
                 for task in (stopping, *tasks):
                     task.cancel()
                 await asyncio.gather(stopping, *tasks, return_exceptions=True)
+                await self._inbox.stop()
 
     async def _drain(self) -> int:
         # Without a connection there is no epoch to drain under; this makes one.
         await self._core.door.command("PING")
         return await self._core.drainer.follow() or 0
 
-    async def _webhooks(self) -> int:
-        return await self._inbox.run_once(self._core.clock.now())
+    async def _webhooks(self, more: Callable[[], None]) -> int:
+        return await self._inbox.begin(self._core.clock.now(), more)
 
     async def _findings(self) -> int:
         if self._comparing is None:

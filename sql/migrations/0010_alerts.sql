@@ -33,5 +33,10 @@ create table provider_cursors (
 -- How an event came: by the provider's delivery, from its list, or from ourselves, as a look.
 alter table webhook_events
     add column origin text not null default 'delivered'
-        constraint webhook_events_origin check (origin in ('delivered', 'listed', 'own'));
+        constraint webhook_events_origin check (origin in ('delivered', 'listed', 'own')),
+    -- Nobody waits for it: what a comparison of everything found comes after what happens now.
+    add column later boolean not null default false;
+drop index webhook_events_due;
+create index webhook_events_due on webhook_events (later, next_attempt_at, id)
+    where state in ('pending', 'failed');
 create index webhook_events_by_arrival on webhook_events (provider, origin, received_at);

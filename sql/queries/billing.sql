@@ -17,20 +17,22 @@ select id, case state when 'pending' then pg_notify('headroom_webhooks', '') end
 
 -- name: look :exec
 -- Events of our own, one for each object; workers hear of them with the caller's commit. Where one
--- for the same object waits that was left no earlier, that one will see what this one would: an
--- earlier one may be about to be read, or was, by a pass that began before.
+-- for the same object waits that was left no earlier, and not for later than this one may, that one
+-- will see what this one would: an earlier one may be about to be read, or was, by a pass that began
+-- before.
 with stored as (
     insert into webhook_events (
         provider, event_id, type, object_id, provider_created_at, received_at, payload,
-        next_attempt_at, correlation_id, origin
+        next_attempt_at, correlation_id, origin, later
     )
     select
-        $1, event_id, $3, object_id, $5, $5, jsonb_build_object('look', object_id), $5, $6, 'own'
+        $1, event_id, $3, object_id, $5, $5, jsonb_build_object('look', object_id), $5, $6, 'own', $7
     from unnest($2::text[], $4::text[]) as given (event_id, object_id)
     where not exists (
         select from webhook_events as e
         where e.provider = $1 and e.object_id = given.object_id and e.type = $3
             and e.state = 'pending' and e.attempts = 0 and e.received_at >= $5
+            and (not e.later or $7)
     )
     returning id
 )
@@ -42,7 +44,7 @@ select pg_notify('headroom_webhooks', '');
 
 -- name: due :many
 -- webhook_events_due. Another worker's events are passed over, and so are those whose object
--- somebody holds: its holder looks again when it is done.
+-- somebody holds: its holder looks again when it is done. What nobody waits for comes last.
 select id, event_id, type, api_version, object_id, provider_created_at, attempts, correlation_id,
     payload
 from webhook_events as e
@@ -51,7 +53,7 @@ where provider = $1 and state in ('pending', 'failed') and next_attempt_at <= $2
         select from provider_locks as l
         where l.provider = e.provider and l.object_id = e.object_id and l.held_until > $2
     )
-order by next_attempt_at, id
+order by later, next_attempt_at, id
 limit $3
 for update of e skip locked;
 

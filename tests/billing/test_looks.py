@@ -3,6 +3,7 @@
 import pytest
 
 from api.billing.looks import Look, look
+from api.billing.worker import MOST_AT_ONCE
 from tests.support.billing import Desk
 from tests.support.clock import FakeClock
 from tests.support.reconciling import paired
@@ -73,3 +74,22 @@ async def test_a_look_by_a_transaction_that_is_rolled_back_leaves_nothing(
             await leaves_and_fails()
         assert await pair.desk.count("webhook_events") == 0
         assert await pair.desk.work() == 0
+
+
+async def test_what_happens_now_goes_before_what_a_comparison_found(
+    database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    names = [f"found-{number}" for number in range(MOST_AT_ONCE)]
+    async with paired(database_url, redis_url, clock, customers=["acme", *names]) as pair:
+        pair.stripe.webhooks.on = False
+        found = [await pair.subscribe(name) for name in names]
+        await leave(pair.desk, *found)
+        clock.advance(seconds=5)
+        asked = await pair.subscribe("acme")
+        await leave(pair.desk, asked)
+        async with pair.desk.core.database.transaction() as conn:
+            await look(conn, "stripe", Look.SUBSCRIPTION, [asked], clock.now(), soon=True)
+        await pair.desk.worker.run_once(clock.now())
+        assert await pair.desk.plan("acme") == "starter"
+        await pair.desk.work()
+        assert await pair.desk.plan(names[-1]) == "starter"

@@ -9,6 +9,7 @@ import pytest
 
 from api.billing.claims import HELD_FOR
 from api.billing.worker import InboxWorker
+from api.catalog.customers import CustomerInput
 from api.domain.entitlements import SubscriptionStatus
 from tests.support.billing import Desk
 from tests.support.stripe_events import Life, customer
@@ -139,6 +140,31 @@ async def test_no_transaction_is_open_while_the_provider_is_asked(
         gate.set()
         await working
     assert open_ones == 0
+
+
+async def test_a_slow_reading_keeps_no_other_event_waiting(
+    reading: Desk, stripe: StripeServer, life: Life
+) -> None:
+    await reading.core.changes.upsert_customer(
+        CustomerInput("globex"), reading.clock.now(), "local:tester"
+    )
+    other = Life("globex", reading.clock.now(), named=True)
+    told, of_other = life.created("active"), other.created("active")
+    stripe.holds(life).holds(other)
+    done = asyncio.Event()
+    await reading.deliver(told)
+    with slow(stripe) as answered:
+        await reading.worker.begin(reading.clock.now(), done.set)
+        await stripe.arrived.wait()
+        stripe.gate = None
+        await reading.deliver(of_other)
+        assert await reading.worker.begin(reading.clock.now(), done.set) == 1
+        await done.wait()
+        assert await reading.plan("globex") == "starter"
+        assert await reading.plan("acme") == "free"
+        answered.set()
+        assert await reading.worker.run_once(reading.clock.now()) == 0
+    assert await reading.plan("acme") == "starter"
 
 
 async def test_what_a_worker_held_that_died_is_done_by_another(
