@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from api.billing.queue import Finding, QueueKind, enqueue
+from api.billing.findings import Finding, QueueKind, enqueue
 from api.catalog.alerts import alert
 from api.infra.postgres import Database
 from api.infra.queries import Queries

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any
 
 from api.billing import invoices
 from api.billing.account import Account
 from api.billing.differences import duplicates
+from api.billing.findings import OwnFindings, QueueKind
 from api.billing.looks import Look, look
 from api.billing.problems import NotAtProvider
 from api.catalog import audit, subscriptions
@@ -36,67 +33,17 @@ log = logging.getLogger(__name__)
 MOST_ATTEMPTS = 10
 MOST_AT_ONCE = 20
 MOST_IN_A_PAGE = 200
-ABANDONED_AFTER = timedelta(hours=72)
 HELD_FOR = timedelta(minutes=2)
 _LOOKED_AFTER = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(hours=6)
-_IN_A_BATCH = 500
 
 _acted = counter(
     "billing_reconciliation_acts", "Attempts to put a finding right.", ["kind", "outcome"]
 )
 
 
-class QueueKind(StrEnum):
-    """What was found."""
-
-    DUPLICATE_SUBSCRIPTION = "duplicate_subscription"
-    """A live subscription beside another of the same customer."""
-    UNKNOWN_SUBSCRIPTION = "unknown_subscription"
-    """A live subscription of nobody whom we know: a person says who it is, or ends it."""
-    DOUBLE_INVOICE = "double_invoice"
-    """Two invoices for one period of one subscription: a person decides on a refund."""
-    ABANDONED_CHANGE = "abandoned_change"
-    """A change that still waits for its payment after ``ABANDONED_AFTER``."""
-    MISSING_CREDITS = "missing_credits"
-    """A paid checkout whose credits were never given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to be put right, once for each object."""
-
-    kind: QueueKind
-    object_id: str
-    customer_id: int | None
-    detail: Mapping[str, Any] = field(default_factory=dict)
-
-
 class _NotYet(HeadroomError):
     """It was acted on, and is not put right so far."""
-
-
-async def enqueue(
-    conn: Connection,
-    provider: str,
-    finding: Finding,
-    at: datetime,
-    *,
-    wait: timedelta = timedelta(0),
-) -> bool:
-    """Queue a finding unless it is queued already; return whether it is new."""
-    row = await conn.fetchval(
-        _sql.queue,
-        provider,
-        finding.kind.value,
-        finding.object_id,
-        finding.customer_id,
-        at + wait,
-        dict(finding.detail),
-        at,
-        correlation_id(),
-    )
-    return row is not None
 
 
 class ReconciliationQueue:
@@ -114,14 +61,15 @@ class ReconciliationQueue:
         self._account = account
         self._revisions = revisions
         self._most_attempts = most_attempts
+        self._own = OwnFindings(database, account, revisions)
 
     async def run_once(self, at: datetime) -> int:
         """Find what our own record shows, and act on what is due; return how many were acted on.
 
         Raises: Unavailable, where the record is.
         """
-        await self._find_duplicates(at)
-        await self._find_abandoned(at)
+        await self._own.duplicates(at)
+        await self._own.abandoned(at)
         if not self._account.reads:
             return 0
         rows = await self._database.fetch(
@@ -173,53 +121,6 @@ class ReconciliationQueue:
             detail={"item": item, "kind": row["kind"], "object": row["object_id"]},
             correlation_id=correlation_id(),
         )
-
-    async def _find_duplicates(self, at: datetime) -> None:
-        after, provider = 0, self._account.name
-        catalog = (await self._revisions.current()).catalog
-        while rows := await self._database.fetch(_sql.several, provider, after, _IN_A_BATCH):
-            types = {row["customer_id"]: row["type"] for row in rows}
-            after = rows[-1]["customer_id"]
-            for customer_id, held in (
-                await subscriptions.by_customers(self._database, list(types))
-            ).items():
-                ours = [one for one in held if one.provider == provider]
-                for extra in duplicates(catalog, ours, types[customer_id]):
-                    finding = Finding(
-                        QueueKind.DUPLICATE_SUBSCRIPTION,
-                        extra.provider_id,
-                        customer_id,
-                        {"plan": extra.plan, "status": extra.status.value},
-                    )
-                    await self._found(
-                        finding,
-                        "Of two live subscriptions; the one named is being ended: refund it.",
-                        at,
-                    )
-
-    async def _find_abandoned(self, at: datetime) -> None:
-        rows = await self._database.fetch(_sql.changes_waiting, self._account.name, _IN_A_BATCH)
-        async with self._database.transaction() as conn:
-            for row in rows:
-                finding = Finding(
-                    QueueKind.ABANDONED_CHANGE,
-                    row["provider_id"],
-                    row["customer_id"],
-                    {"pending_plan": row["pending_plan"]},
-                )
-                await enqueue(conn, self._account.name, finding, at, wait=ABANDONED_AFTER)
-
-    async def _found(self, finding: Finding, message: str, at: datetime) -> None:
-        async with self._database.transaction() as conn:
-            if await enqueue(conn, self._account.name, finding, at):
-                await alert(
-                    conn,
-                    finding.kind.value,
-                    message,
-                    subject=finding.object_id,
-                    at=at,
-                    period=at,
-                )
 
     async def _attempt(self, row: Record, at: datetime) -> None:
         # Not even a bug may stop the queue, so whatever was raised is looked at as a value.

@@ -19,7 +19,7 @@ from api.billing.double_invoices import find_double_invoices
 from api.billing.looks import Look, look
 from api.billing.problems import UnknownPrice
 from api.billing.provider import ProviderSubscription
-from api.billing.queue import Finding, QueueKind, enqueue
+from api.billing.findings import Finding, QueueKind, enqueue
 from api.billing.translation import record_of
 from api.catalog import audit, subscriptions
 from api.catalog.revisions import Revisions

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from api.billing.queue import Finding, QueueKind, enqueue
+from api.billing.findings import Finding, QueueKind, enqueue
 from tests.support.graphql import Api
 
 LIST = "{ reconciliationFindings { id kind objectId customerKey state resolution } }"
