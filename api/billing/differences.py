@@ -29,8 +29,12 @@ COMPARED = (
     "trial_ends_at",
     "cancel_at_period_end",
     "ends_at",
+    "scheduled_plan",
+    "scheduled_price",
+    "scheduled_at",
 )
-"""What of a subscription the provider decides; ``paid_until`` comes of invoices."""
+"""What of a subscription the provider decides; ``paid_until`` comes of its invoices, which are
+compared by themselves."""
 
 _LIVE = (
     SubscriptionStatus.ACTIVE,

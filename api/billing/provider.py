@@ -48,6 +48,14 @@ class ProviderItem:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderPhase:
+    """What a subscription is to hold from an instant on: the catalog's names of its prices."""
+
+    at: datetime
+    prices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderSubscription:
     """A subscription as the provider holds it.
 
@@ -63,6 +71,7 @@ class ProviderSubscription:
     items: tuple[ProviderItem, ...]
     pending: tuple[str, ...] = ()
     billing_anchor: datetime | None = None
+    scheduled: tuple[ProviderPhase, ...] | None = ()
     trial_ends_at: datetime | None = None
     cancel_at_period_end: bool = False
     ends_at: datetime | None = None

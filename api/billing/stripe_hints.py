@@ -8,7 +8,14 @@ from dataclasses import replace
 from api.billing import stripe_payments
 from api.billing.problems import Unreadable
 from api.billing.provider import Hint, Payload
-from api.billing.stripe_shapes import customer_of, id_of, instant, plain_id, subscription
+from api.billing.stripe_shapes import (
+    customer_of,
+    id_of,
+    instant,
+    plain_id,
+    scheduled_for,
+    subscription,
+)
 from api.domain.payments import PaymentFact
 
 _COMPLETED = "checkout.session.completed"
@@ -41,6 +48,12 @@ def of_subscription(obj: object, _event_type: str, _created: int) -> Hint:
     """Return what a subscription says of itself. Raises: Unreadable."""
     told = subscription(obj)
     return Hint(told.id, told.customer, told.customer_key, told)
+
+
+def of_schedule(obj: object, _event_type: str, _created: int) -> Hint:
+    """Return the subscription that a schedule is or was for. Raises: Unreadable."""
+    subscription_id, customer = scheduled_for(obj)
+    return Hint(subscription_id, customer, None)
 
 
 def of_customer(obj: object, _event_type: str, _created: int) -> Hint:
@@ -106,6 +119,12 @@ _HINTS: Mapping[str, Callable[[object, str, int], Hint]] = {
     "customer.subscription.paused": of_subscription,
     "customer.subscription.resumed": of_subscription,
     "customer.subscription.trial_will_end": of_subscription,
+    "subscription_schedule.aborted": of_schedule,
+    "subscription_schedule.canceled": of_schedule,
+    "subscription_schedule.completed": of_schedule,
+    "subscription_schedule.created": of_schedule,
+    "subscription_schedule.released": of_schedule,
+    "subscription_schedule.updated": of_schedule,
     "invoice.created": of_invoice,
     _DELETED: of_invoice,
     "invoice.finalization_failed": of_invoice,

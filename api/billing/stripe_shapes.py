@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from api.billing.problems import Unreadable
-from api.billing.provider import ProviderItem, ProviderSubscription
+from api.billing.provider import ProviderItem, ProviderPhase, ProviderSubscription
 from api.domain.entitlements import SubscriptionStatus
 
 LINK = "headroom_customer"
@@ -25,6 +25,7 @@ PRICE = "headroom_price"
 
 LONGEST_ID = 255
 _MONTHS = {"month": 1, "year": 12}
+_GOING = ("active", "not_started")
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -82,6 +83,31 @@ class _PendingUpdate(msgspec.Struct):
     subscription_items: list[_PendingItem] | None = None
 
 
+class _PhaseItem(msgspec.Struct):
+    price: str | _Price
+
+
+class _Phase(msgspec.Struct):
+    start_date: int
+    items: list[_PhaseItem]
+
+
+class _Edges(msgspec.Struct):
+    end_date: int
+
+
+class _Schedule(msgspec.Struct):
+    status: str
+    phases: list[_Phase]
+    current_phase: _Edges | None = None
+
+
+class _ScheduleEvent(msgspec.Struct):
+    customer: Reference = None
+    subscription: Reference = None
+    released_subscription: Reference = None
+
+
 class _Subscription(msgspec.Struct):
     id: str
     customer: str | _Expanded
@@ -93,6 +119,7 @@ class _Subscription(msgspec.Struct):
     ended_at: int | None = None
     trial_end: int | None = None
     pending_update: _PendingUpdate | None = None
+    schedule: str | _Schedule | None = None
     metadata: dict[str, str] | None = None
 
 
@@ -153,12 +180,19 @@ def subscription(obj: object, items: list[Any] | None = None) -> ProviderSubscri
         status=status,
         items=parts,
         pending=tuple(name for i in waiting or () if (name := i.price.name)),
+        scheduled=_scheduled(shape.schedule),
         billing_anchor=_maybe(shape.billing_cycle_anchor),
         trial_ends_at=_maybe(shape.trial_end),
         cancel_at_period_end=shape.cancel_at_period_end,
         ends_at=ending,
         whole=items is not None or not shape.items.has_more,
     )
+
+
+def scheduled_for(obj: object) -> tuple[str | None, str | None]:
+    """Return the subscription that a schedule is or was for, and whose. Raises: Unreadable."""
+    told = read(obj, _ScheduleEvent, "subscription schedule")
+    return id_of(told.subscription) or id_of(told.released_subscription), id_of(told.customer)
 
 
 def customer_of(obj: object) -> tuple[str, str | None]:
@@ -185,6 +219,22 @@ def claimed_by(payload: object) -> tuple[str | None, str | None]:
     key = metadata.get(LINK) if isinstance(metadata, dict) else None
     named = (key, obj.get("client_reference_id"), obj.get("customer"))
     return event_id, next((found for one in named if (found := plain_id(one))), None)
+
+
+def _scheduled(schedule: str | _Schedule | None) -> tuple[ProviderPhase, ...] | None:
+    """Return what is to come after the present phase; None where only its id was told."""
+    if isinstance(schedule, str):
+        return None
+    if schedule is None or schedule.status not in _GOING or schedule.current_phase is None:
+        return ()
+    coming = [p for p in schedule.phases if p.start_date >= schedule.current_phase.end_date]
+    return tuple(
+        ProviderPhase(
+            instant(phase.start_date),
+            tuple(n for i in phase.items if isinstance(i.price, _Price) and (n := i.price.name)),
+        )
+        for phase in sorted(coming, key=lambda phase: phase.start_date)
+    )
 
 
 def _item(item: _Item) -> ProviderItem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
 from api.billing.problems import UnknownPrice
 from api.billing.provider import ProviderItem, ProviderSubscription
@@ -16,6 +17,14 @@ from api.domain.event_order import TERMINAL
 log = logging.getLogger(__name__)
 
 _MONTHS = {"month": 1, "year": 12}
+
+
+class _Coming(NamedTuple):
+    """A plan that comes by itself, if one does."""
+
+    plan: str | None = None
+    price: str | None = None
+    at: datetime | None = None
 
 
 def record_of(
@@ -54,6 +63,9 @@ def record_of(
     leading = max(plans, key=lambda held: (held[0].rank, held[0].key), default=None)
     period = leading[1] if leading is not None else next(iter(told.items), None)
     kept = known if over and leading is None else None
+    coming = _Coming() if over else _scheduled(catalog, told, leading)
+    if told.scheduled is None and known is not None and not over:
+        coming = _Coming(known.scheduled_plan, known.scheduled_price, known.scheduled_at)
     return SubscriptionRecord(
         customer_id=customer_id,
         provider=provider,
@@ -71,6 +83,9 @@ def record_of(
         ends_at=told.ends_at,
         provider_created_at=created_at,
         provider_event_id=event_id,
+        scheduled_plan=coming.plan,
+        scheduled_price=coming.price,
+        scheduled_at=coming.at,
     )
 
 
@@ -93,6 +108,22 @@ def lines_of(catalog: Catalog, told: ProviderSubscription) -> list[Line]:
 def _pending(catalog: Catalog, prices: Iterable[str]) -> str | None:
     found = [plan for price in prices if (plan := catalog.plan_of_price(price)) is not None]
     return max(found, key=lambda plan: (plan.rank, plan.key)).key if found else None
+
+
+def _scheduled(
+    catalog: Catalog, told: ProviderSubscription, present: tuple[Plan, ProviderItem] | None
+) -> _Coming:
+    """Return what the first phase to come brings that changes plan or price."""
+    held = None if present is None else (present[0].key, present[1].price)
+    for phase in told.scheduled or ():
+        named = ((catalog.plan_of_price(price), price) for price in phase.prices)
+        found = [(plan, price) for plan, price in named if plan is not None]
+        if not found:
+            continue
+        plan, price = max(found, key=lambda one: (one[0].rank, one[0].key))
+        if (plan.key, price) != held:
+            return _Coming(plan.key, price, phase.at)
+    return _Coming()
 
 
 def _unknown_price(item: ProviderItem) -> UnknownPrice:

@@ -17,6 +17,7 @@ _sql = Queries.load("subscriptions")
 class SubscriptionRecord:
     """One subscription. ``id`` is None until it was written; ``add_ons`` are (key, quantity).
 
+    ``pending_plan`` waits for its payment; ``scheduled_plan`` comes by itself at ``scheduled_at``.
     ``provider_created_at`` and ``provider_event_id`` order states that were applied without
     reading the object again.
     """
@@ -38,6 +39,9 @@ class SubscriptionRecord:
     provider_created_at: datetime | None = None
     provider_event_id: str | None = None
     paid_until: datetime | None = None
+    scheduled_plan: str | None = None
+    scheduled_price: str | None = None
+    scheduled_at: datetime | None = None
     id: int | None = None
 
     def facts(self) -> SubscriptionFacts:
@@ -84,6 +88,9 @@ async def upsert(conn: Connection, record: SubscriptionRecord, at: datetime) -> 
         record.provider_created_at,
         record.provider_event_id,
         record.paid_until,
+        record.scheduled_plan,
+        record.scheduled_price,
+        record.scheduled_at,
         at,
     )
     return written
@@ -167,5 +174,8 @@ def _record(row: Record) -> SubscriptionRecord:
         provider_created_at=row["provider_created_at"],
         provider_event_id=row["provider_event_id"],
         paid_until=row["paid_until"],
+        scheduled_plan=row["scheduled_plan"],
+        scheduled_price=row["scheduled_price"],
+        scheduled_at=row["scheduled_at"],
         id=row["id"],
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from api.catalog import subscriptions
 from api.catalog.customers import Customer, CustomerInput, Entitled
+from api.catalog.subscriptions import SubscriptionRecord
 from api.cli.operator import actor_name, principal
 from api.cli.options import Actor, CustomerKey, DataDir, Json
 from api.cli.output import instant, note, say, say_json, say_table
@@ -47,12 +50,15 @@ def create(  # noqa: PLR0913 - one for each option
 def show(key: CustomerKey, *, as_json: Json = False, data_dir: DataDir = None) -> None:
     """Show a customer, its plan, and its subscriptions."""
 
-    async def found(core: Core) -> tuple[Entitled, list[tuple[str, str]]]:
+    async def found(
+        core: Core,
+    ) -> tuple[Entitled, Sequence[SubscriptionRecord], list[tuple[str, str]]]:
         customer = await core.customers.get(key)
         entitled = await core.customers.entitled([customer.id], core.clock.now())
-        return entitled[customer.id], await core.customers.links(customer.id)
+        records = await subscriptions.by_customer(core.database, customer.id)
+        return entitled[customer.id], records, await core.customers.links(customer.id)
 
-    entitled, links = on_core(data_dir, found)
+    entitled, records, links = on_core(data_dir, found)
     held, rights = entitled.held, entitled.entitlements
     if as_json:
         say_json(
@@ -63,7 +69,7 @@ def show(key: CustomerKey, *, as_json: Json = False, data_dir: DataDir = None) -
                 "withheld": rights.withheld,
                 "add_ons": dict(rights.add_ons),
                 "valid_until": rights.valid_until,
-                "subscriptions": held.facts.subscriptions,
+                "subscriptions": records,
                 "overrides": held.facts.overrides,
                 "links": links,
             }
@@ -77,8 +83,8 @@ def show(key: CustomerKey, *, as_json: Json = False, data_dir: DataDir = None) -
         say(f"add-on    {add_on} x {quantity}")
     if rights.valid_until is not None:
         say(f"changes   by itself at {instant(rights.valid_until)}")
-    for subscription in held.facts.subscriptions:
-        say(f"subscription {subscription.id}  {subscription.status.value}  {subscription.plan}")
+    for record in records:
+        _say_subscription(record)
     for override in held.facts.overrides:
         say(f"override  {override.feature}  until {instant(override.expires_at)}")
     for provider, name in links:
@@ -144,6 +150,14 @@ def token(
     said = on_core(data_dir, mint)
     note(f"For {key}, good for {ttl_seconds} seconds.")
     say(said)
+
+
+def _say_subscription(record: SubscriptionRecord) -> None:
+    say(f"subscription {record.id}  {record.status.value}  {record.plan}")
+    if record.pending_plan is not None:
+        say(f"          to {record.pending_plan} once that is paid")
+    if record.scheduled_plan is not None:
+        say(f"          to {record.scheduled_plan} at {instant(record.scheduled_at)}")
 
 
 def _show_row(customer: Customer, *, as_json: bool) -> None:

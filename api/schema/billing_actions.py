@@ -176,7 +176,7 @@ class BillingActs:
         )
         return operation_of(done)
 
-    @described("Move to another plan. What must be paid first waits as pendingPlan.")
+    @described("Move to another plan; to the present one takes a scheduled change back.")
     async def change_plan(self, info: Info, input: ChangePlanInput) -> BillingOperation | None:  # noqa: A002 - likewise
         """Change the plan."""
         context = info.context

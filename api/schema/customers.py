@@ -53,13 +53,19 @@ class Subscription(Node):
         found = plan_of(_expect(rights).revision.catalog, self.record.plan or "")
         return found or _default_plan(_expect(rights))
 
-    @strawberry.field
+    @described("The plan it moves to: when its payment succeeds, or at pendingPlanAt.")
     async def pending_plan(self, info: Info) -> Plan | None:
-        """Show the plan that waits for its payment."""
-        if self.record.pending_plan is None:
+        """Show the plan that waits for its payment, else the one that comes by itself."""
+        coming = self.record.pending_plan or self.record.scheduled_plan
+        if coming is None:
             return None
         rights = await info.context.loaders.rights.load(self.record.customer_id)
-        return plan_of(_expect(rights).revision.catalog, self.record.pending_plan)
+        return plan_of(_expect(rights).revision.catalog, coming)
+
+    @described("When pendingPlan takes effect by itself; null where it waits for its payment.")
+    async def pending_plan_at(self) -> datetime | None:
+        """Show the instant of a scheduled change."""
+        return None if self.record.pending_plan is not None else self.record.scheduled_at
 
     @described("What each of its changes came to, newest first.")
     async def changes(

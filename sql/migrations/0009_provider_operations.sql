@@ -34,3 +34,12 @@ create index provider_operations_due on provider_operations (next_attempt_at, id
 create index provider_operations_unconfirmed on provider_operations (provider, object_id)
     where state = 'answered';
 create index provider_operations_by_customer on provider_operations (customer_id, id);
+
+-- A change of plan that the provider makes by itself at an instant. Apart from pending_plan, which
+-- waits for its payment and is dropped as abandoned where that never comes.
+alter table subscriptions
+    add column scheduled_plan text,
+    add column scheduled_price text,
+    add column scheduled_at timestamptz,
+    add constraint subscriptions_scheduled_whole
+        check ((scheduled_plan is null) = (scheduled_at is null));

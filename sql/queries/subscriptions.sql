@@ -5,9 +5,11 @@ insert into subscriptions (
     customer_id, provider, provider_id, status, plan, price, pending_plan, add_ons,
     current_period_start, current_period_end, billing_anchor, trial_ends_at,
     cancel_at_period_end, ends_at, provider_created_at, provider_event_id, paid_until,
-    created_at, updated_at
+    scheduled_plan, scheduled_price, scheduled_at, created_at, updated_at
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18)
+values (
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $21
+)
 on conflict on constraint subscriptions_provider_unique do update set
     customer_id = excluded.customer_id, status = excluded.status, plan = excluded.plan,
     price = excluded.price, pending_plan = excluded.pending_plan, add_ons = excluded.add_ons,
@@ -17,7 +19,9 @@ on conflict on constraint subscriptions_provider_unique do update set
     cancel_at_period_end = excluded.cancel_at_period_end, ends_at = excluded.ends_at,
     provider_created_at = excluded.provider_created_at,
     provider_event_id = excluded.provider_event_id,
-    paid_until = greatest(subscriptions.paid_until, excluded.paid_until), updated_at = excluded.updated_at
+    paid_until = greatest(subscriptions.paid_until, excluded.paid_until),
+    scheduled_plan = excluded.scheduled_plan, scheduled_price = excluded.scheduled_price,
+    scheduled_at = excluded.scheduled_at, updated_at = excluded.updated_at
 returning id;
 
 -- name: by_customers :many

@@ -31,6 +31,8 @@ OTHERWISE = {
     "plan": "pro",
     "price": "pro_monthly",
     "pending_plan": "pro",
+    "scheduled_plan": "pro",
+    "scheduled_price": "pro_monthly",
     "add_ons": (("more_seats", 2),),
     "cancel_at_period_end": True,
 }

@@ -171,7 +171,9 @@ def end(world: World, subscription: Json, reason: str) -> None:
     schedule = world.store.find("subscription_schedule", subscription["schedule"])
     if schedule is not None and schedule["status"] in ("active", "not_started"):
         schedule |= {"status": "canceled", "canceled_at": world.now, "current_phase": None}
-        world.events.emit("subscription_schedule.canceled", schedule)
+        aborted = reason == "payment_failed"
+        told = "subscription_schedule.aborted" if aborted else "subscription_schedule.canceled"
+        world.events.emit(told, schedule)
     world.events.emit("customer.subscription.deleted", subscription)
 
 

@@ -18,6 +18,10 @@ from tests.stripe_sim.world import World
 Json = dict[str, Any]
 
 _ENDS = ("release", "cancel", "none", "renew")
+_PHASE = {
+    "items", "start_date", "end_date", "duration", "iterations", "metadata", "discounts",
+    "trial_end", "proration_behavior",
+}  # fmt: skip
 
 
 def turn(world: World, subscription: Json) -> bool:
@@ -61,8 +65,15 @@ def _enter(world: World, subscription: Json, schedule: Json, phase: Json) -> Non
         subscription["items"] = item_list(subscription["id"], items)
         if phase["metadata"]:
             subscription["metadata"] = {**subscription["metadata"], **phase["metadata"]}
+        subscription["discounts"] = _reused(subscription, phase)
     with world.events.changing(schedule, "subscription_schedule.updated"):
         schedule["current_phase"] = _edges(phase)
+
+
+def _reused(subscription: Json, phase: Json) -> list[str]:
+    """Return the discounts that a phase keeps: what it says, as far as that holds still."""
+    said = [one["discount"] for one in phase["discounts"]]
+    return [name for name in subscription["discounts"] if name in said]
 
 
 def release(world: World, schedule: Json) -> None:
@@ -103,12 +114,15 @@ def create_schedule(asked: Asked) -> Json:
         first["current_period_end"],
         subscription["currency"],
     )
+    phase["discounts"] = [_reuse(name) for name in subscription["discounts"]]
+    if subscription["status"] == "trialing":
+        phase["trial_end"] = subscription["trial_end"]
     made = world.make(
         "subscription_schedule",
         "sub_sched",
         current_phase=_edges(phase),
         customer=subscription["customer"],
-        end_behavior="release",
+        end_behavior="cancel" if subscription["cancel_at_period_end"] else "release",
         metadata=merged({}, params),
         phases=[phase],
         subscription=subscription["id"],
@@ -143,6 +157,10 @@ def _blank_phase(items: list[Json], start: int, over: int, currency: str) -> Jso
     return made
 
 
+def _reuse(discount: str) -> Json:
+    return {"coupon": None, "discount": discount, "promotion_code": None}
+
+
 def _item(price: str, quantity: int | None) -> Json:
     return {"discounts": [], "metadata": {}, "plan": price, "price": price, "quantity": quantity}
 
@@ -154,24 +172,42 @@ def update_schedule(asked: Asked) -> Json:
     only(params, {"phases", "end_behavior", "metadata", "proration_behavior"})
     schedule = _going(world, asked.id)
     subscription = world.store.get("subscription", schedule["subscription"])
+    phases = _phases(world, schedule, params["phases"]) if "phases" in params else None
     with world.events.changing(schedule, "subscription_schedule.updated"):
         schedule["metadata"] = merged(schedule["metadata"], params)
         schedule["end_behavior"] = one_of(params, "end_behavior", _ENDS, schedule["end_behavior"])
-        if "phases" in params:
-            schedule["phases"] = _phases(world, schedule, params["phases"])
-            present = [
-                p for p in schedule["phases"] if p["start_date"] <= world.now < p["end_date"]
-            ]
-            if not present:
-                raise invalid("No phase covers the present instant.", "phases")
-            schedule["current_phase"] = _edges(present[0])
+        if phases is not None:
+            schedule |= {"phases": phases, "current_phase": _edges(_now(world, phases))}
+    if phases is not None:
+        _be(world, subscription, _now(world, phases))
     _watch(world, subscription)
     return schedule
+
+
+def _now(world: World, phases: list[Json]) -> Json:
+    for phase in phases:
+        if phase["start_date"] <= world.now < phase["end_date"]:
+            return phase
+    raise invalid("No phase covers the present instant.", "phases")
+
+
+def _be(world: World, subscription: Json, phase: Json) -> None:
+    """Let a subscription be at once what its present phase says of discounts and of its trial."""
+    discounts = _reused(subscription, phase)
+    if discounts != subscription["discounts"]:
+        with world.events.changing(subscription, UPDATED):
+            subscription["discounts"] = discounts
+    if subscription["status"] == "trialing" and phase["trial_end"] is None:
+        from tests.stripe_sim.cycle import begin_cycle  # noqa: PLC0415 - a cycle turns phases, too
+
+        subscription["trial_end"] = world.now
+        begin_cycle(world, subscription, world.now, "subscription_update")
 
 
 def _phases(world: World, schedule: Json, said: list[Json]) -> list[Json]:
     made: list[Json] = []
     for at, one in enumerate(said):
+        only(one, _PHASE)
         start = number(one, "start_date") or (
             made[-1]["end_date"] if made else schedule["current_phase"]["start_date"]
         )
@@ -181,10 +217,19 @@ def _phases(world: World, schedule: Json, said: list[Json]) -> list[Json]:
             _item(_price(world, i)["id"], number(i, "quantity", 1)) for i in need(one, "items")
         ]
         currency = _price(world, one["items"][0])["currency"]
-        phase = _blank_phase(items, start, _end(world, one, start), currency)
+        over = _end(world, one, start)
+        if over <= start:
+            raise invalid("A phase ends after it begins.", f"phases[{at}][end_date]")
+        phase = _blank_phase(items, start, over, currency)
+        phase["discounts"] = [
+            _reuse(world.store.get("discount", need(d, "discount"))["id"])
+            for d in one.get("discounts") or []
+        ]
+        phase["trial_end"] = number(one, "trial_end")
         phase["metadata"] = merged({}, one)
         phase["proration_behavior"] = one.get("proration_behavior", "create_prorations")
         made.append(phase)
+    _now(world, made)
     return made
 
 

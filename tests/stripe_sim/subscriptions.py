@@ -184,6 +184,14 @@ def changed(world: World, subscription: Json, params: Json) -> Json:
             "A canceled subscription can only update its cancellation_details and metadata.",
             code="resource_missing",
         )
+    if subscription["schedule"] is not None and (
+        "cancel_at_period_end" in params or "cancel_at" in params
+    ):
+        raise Refused(
+            "The subscription is managed by the subscription schedule "
+            f"`{subscription['schedule']}`, and updating any cancelation behavior directly is not "
+            "allowed. Please update the schedule instead."
+        )
     behaviour = one_of(params, "payment_behavior", _BEHAVIOURS, "allow_incomplete")
     one_of(params, "proration_behavior", PRORATIONS, "create_prorations")
     if behaviour == "pending_if_incomplete" and (odd := sorted(set(params) - _PENDING)):
