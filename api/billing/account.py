@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from api.billing.provider import ProviderSubscription
+from api.billing.provider import ProviderInvoice, ProviderSubscription
 from api.domain.payments import PaymentFact
 
 
@@ -50,6 +50,12 @@ class Account(Protocol):
 
     def money_back(self, since: datetime) -> AsyncGenerator[list[tuple[str, PaymentFact]]]:
         """Yield what refunds and disputes begun since an instant say of which payment, by page."""
+        ...
+
+    def invoices(
+        self, since: datetime | None, customer: str | None = None
+    ) -> AsyncGenerator[list[ProviderInvoice]]:
+        """Yield invoices made since an instant or ever, of a customer or of all, by page."""
         ...
 
     async def subscription(self, subscription_id: str) -> ProviderSubscription:

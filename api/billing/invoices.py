@@ -8,7 +8,7 @@ an invoice's course.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from api.billing.claims import DueEvent
@@ -97,6 +97,19 @@ async def of_customer(
     count = min(max(first, 0), MOST_IN_A_PAGE)
     last = MAX_UNITS if before is None else before
     return [_record(r) for r in await database.fetch(_sql.of_customer, customer_id, last, count)]
+
+
+async def deleted_draft(
+    database: Database, provider: str, invoice_id: str
+) -> ProviderInvoice | None:
+    """Return a draft of the mirror as one that is no more; None where it is no draft here."""
+    row = await database.fetchrow(_sql.find, provider, invoice_id)
+    if row is None or row["status"] not in (DRAFT, DELETED):
+        return None
+    state = replace(_record(row).state, status=DELETED)
+    return ProviderInvoice(
+        invoice_id, row["subscription_id"], row["provider_customer"], None, state=state
+    )
 
 
 async def still_double(database: Database, provider: str, invoice_id: str) -> bool:

@@ -96,11 +96,18 @@ class Payers:
         found = await self._find(database, told.customer, told.customer_key, told.id)
         return found.any is not None
 
-    async def linked(self, conn: Connection, hints: Sequence[Hint]) -> int | None:
-        """Return the id of the customer whom these hints are about, where it is known."""
-        names = {hint.customer for hint in hints if hint.customer is not None}
-        found = [await conn.fetchval(_sql.linked, self._provider, name) for name in sorted(names)]
-        return next((customer_id for customer_id in found if customer_id is not None), None)
+    async def billed(self, conn: Connection, hints: Sequence[Hint]) -> int | None:
+        """Return whose the invoices of these hints are; what is nobody's waits for its link.
+
+        A link that comes meanwhile is seen, or sees what is written here: it takes the same locks.
+        """
+        names = sorted({hint.customer for hint in hints if hint.customer is not None})
+        whom = await self._linked(conn, names)
+        if whom is None:
+            for name in names:
+                await conn.execute(_sql.lock_name, self._provider, name)
+            whom = await self._linked(conn, names)
+        return whom
 
     async def rouse(
         self, conn: Connection, payers: Sequence[Payer], but: Sequence[int], at: datetime
@@ -123,6 +130,10 @@ class Payers:
         if row is None:
             raise AssertionError("a select without a from always answers")
         return _Found(row["named"], row["linked"], row["holding"])
+
+    async def _linked(self, conn: Connection, names: Sequence[str]) -> int | None:
+        found = [await conn.fetchval(_sql.linked, self._provider, name) for name in names]
+        return next((customer_id for customer_id in found if customer_id is not None), None)
 
     async def _link(self, conn: Connection, name: str, customer_id: int, at: datetime) -> Payer:
         # Whoever fails for want of this link keeps its failure under the same lock, so it is

@@ -60,7 +60,8 @@ class ProviderSubscription:
     """A subscription as the provider holds it.
 
     ``customer`` is the provider's name for who holds it, ``customer_key`` the product's own, where
-    the provider was told. ``pending`` are the prices of a change that waits for its payment.
+    the provider was told. ``pending`` are the prices of a change that waits for its payment,
+    ``scheduled`` what comes by itself, in order of time; None where that was not told.
     ``whole`` is False where the list of items was cut.
     """
 
@@ -70,8 +71,8 @@ class ProviderSubscription:
     status: SubscriptionStatus
     items: tuple[ProviderItem, ...]
     pending: tuple[str, ...] = ()
-    billing_anchor: datetime | None = None
     scheduled: tuple[ProviderPhase, ...] | None = ()
+    billing_anchor: datetime | None = None
     trial_ends_at: datetime | None = None
     cancel_at_period_end: bool = False
     ends_at: datetime | None = None
@@ -129,7 +130,7 @@ class ProviderInvoice:
     """An invoice; ``paid_until`` is the end of what it pays for, if it is paid.
 
     ``whole`` is False where lines are lacking that say until when. ``state`` is None where nothing
-    was told yet but the id.
+    was told yet but the id. ``customer_key`` is what its subscription said when it was made.
     """
 
     id: str
@@ -138,6 +139,7 @@ class ProviderInvoice:
     paid_until: datetime | None
     whole: bool = True
     state: InvoiceState | None = None
+    customer_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,12 @@ class ScheduledPasses:
         self._reconciliation = reconciliation
 
     async def daily(self, at: datetime, position: int) -> int:
-        """Compare all subscriptions, and the purchases of thirty days."""
+        """Compare all subscriptions, and the money of thirty days."""
         await self._pass(Asked(execute=True), "the daily pass", at)
         return position
 
     async def weekly(self, at: datetime, position: int) -> int:
-        """Compare all subscriptions, and the purchases of more than a year."""
+        """Compare all subscriptions, and the money of more than a year."""
         asked = Asked(execute=True, purchases_back=_FURTHER_BACK)
         await self._pass(asked, "the weekly pass", at)
         return position
@@ -43,7 +43,7 @@ class ScheduledPasses:
             message = f"{reason} could not be ended: {error.message} Run `headroom reconcile`."
             await alert(self._database, "reconciliation_failed", message, at=at, period=at)
             return
-        elsewhere = ("missing_credits", "payments_differing")
+        elsewhere = ("missing_credits", "payments_differing", "invoices_differing")
         wrong = report.differing + sum(report.counts[name] for name in elsewhere)
         if wrong >= MANY or report.counts["unreadable"]:
             message = (

@@ -97,6 +97,7 @@ class _Lines(msgspec.Struct):
 
 class _SubscriptionDetails(msgspec.Struct):
     subscription: Reference = None
+    metadata: dict[str, str] | None = None
 
 
 class _InvoiceParent(msgspec.Struct):
@@ -185,6 +186,7 @@ def invoice(obj: object, lines: list[Any] | None = None) -> ProviderInvoice:
         paid_until=instant(max(ends)) if paid and ends else None,
         whole=lines is not None or not paid or told.lines is None or not told.lines.has_more,
         state=stripe_invoices.state(obj),
+        customer_key=None if details is None else key_of(details.metadata),
     )
 
 

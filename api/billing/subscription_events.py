@@ -49,9 +49,9 @@ class SubscriptionEvents:
             if told is not None:
                 payers.append(await self._tools.payers.payer_of(conn, told, at))
                 changed = await self._take_over(conn, told, events, (catalog, payers[-1].id), at)
-            elif paid_until is not None:
+            whom = payers[-1].id if payers else await self._tools.payers.billed(conn, hints)
+            if told is None and paid_until is not None:
                 changed = await self._pay(conn, claim.object_id, paid_until, at)
-            whom = payers[-1].id if payers else await self._tools.payers.linked(conn, hints)
             for invoice in billed:
                 await self._mirror.put(conn, invoice, whom, newest, at)
             await self._tools.payers.rouse(conn, payers, work.ids, at)

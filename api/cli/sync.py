@@ -41,7 +41,7 @@ def customer(
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Compare one customer's subscriptions with the provider's."""
+    """Compare one customer's subscriptions and invoices with the provider's."""
     _compare(key, None, execute=execute, who=(actor, reason), as_json=as_json, data_dir=data_dir)
 
 
@@ -66,7 +66,7 @@ def reconcile(
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Do the daily pass now: compare and heal everything, purchases too."""
+    """Do the daily pass now: compare and heal everything, purchases and invoices too."""
     _compare(None, None, execute=True, who=(actor, reason), as_json=as_json, data_dir=data_dir)
 
 

@@ -91,7 +91,8 @@ select
     (select customer_id from subscriptions where provider = $1 and provider_id = $4) as holding;
 
 -- name: lock_name :exec
--- Linking the provider's name for a customer, and failing for want of that link, take turns.
+-- Linking the provider's name for a customer, and failing for want of that link or writing what it
+-- will adopt, take turns.
 select pg_advisory_xact_lock(hashtextextended('provider customer:' || $1 || ':' || $2, 0));
 
 -- name: linked :one

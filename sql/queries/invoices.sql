@@ -39,6 +39,10 @@ where $27::boolean
         i.told_by
     );
 
+-- name: find :one
+-- invoices_unique.
+select * from invoices where provider = $1 and provider_id = $2;
+
 -- name: adopt :exec
 -- invoices_of_nobody; inside the link's transaction.
 update invoices set customer_id = $3

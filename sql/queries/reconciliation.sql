@@ -23,7 +23,7 @@ update reconciliation_runs set finished_at = $2, counts = $3, error = $4 where i
 
 -- name: runs :many
 -- The primary key backward; the answer is bounded.
-select * from reconciliation_runs order by id desc limit $1;
+select * from reconciliation_runs where id < $1 order by id desc limit $2;
 
 -- name: note_seen :exec
 -- What one run has seen, so that what only we have is found without holding a list in memory.
@@ -95,6 +95,72 @@ where not exists (
     where f.provider = $1 and f.object_id = given.object_id
         and f.amount_minor = given.amount_minor and f.stands = given.stands
 );
+
+-- name: invoices_unlike :many
+-- Invoices that are not here as they are, or whose payment does not count for their subscription:
+-- invoices_unique and provider_paid_periods_unique, for one page of a list. Of a subscription only
+-- where it is known whose that is, or it is about to be read; and not again while one is waited
+-- for, or is parked for a person: webhook_events_by_object.
+select given.id
+from unnest(
+    $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[],
+    $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::integer[], $14::timestamptz[]
+) as given (
+    id, subscription_id, customer, customer_key, paid_until, status, number,
+    total_minor, due_minor, paid_minor, remaining_minor, attempts, next_attempt_at
+)
+where (
+    not exists (
+        select from invoices as i
+        where i.provider = $1 and i.provider_id = given.id and i.status = given.status
+            and i.number is not distinct from given.number
+            and i.total_minor = given.total_minor and i.due_minor = given.due_minor
+            and i.paid_minor = given.paid_minor and i.remaining_minor = given.remaining_minor
+            and i.attempts = given.attempts
+            and i.next_attempt_at is not distinct from given.next_attempt_at
+    )
+    or given.subscription_id is not null and not exists (
+        select from provider_paid_periods as p
+        where p.provider = $1 and p.subscription_id = given.subscription_id
+            and p.paid_until >= given.paid_until
+    ) and given.paid_until is not null
+)
+and (
+    given.subscription_id is null
+    or exists (
+        select from subscriptions as s
+        where s.provider = $1 and s.provider_id = given.subscription_id
+    )
+    or exists (
+        select from webhook_events as e
+        where e.provider = $1 and e.object_id = given.subscription_id and e.state = 'pending'
+    )
+    or case
+        when given.customer_key is null then exists (
+            select from customer_links as l
+            where l.provider = $1 and l.provider_id = given.customer
+        )
+        else exists (select from customers as c where c.key = given.customer_key)
+    end
+)
+and not exists (
+    select from webhook_events as e
+    where e.provider = $1 and e.object_id in (given.id, given.subscription_id)
+        and e.type = 'headroom.look.invoice' and e.payload ->> 'look' = given.id
+        and e.state in ('failed', 'parked')
+);
+
+-- name: drafts_only_here :many
+-- Drafts of the mirror that a run's list did not have, a page at a time by the primary key;
+-- reconciliation_seen by its own. One that was written after the run had begun was too new for it.
+select i.id, i.provider_id from invoices as i
+where i.provider = $1 and i.id > $2 and i.status = 'draft' and i.updated_at < $3
+    and ($4::timestamptz is null or i.created_at >= $4)
+    and ($5::text is null or i.provider_customer = $5)
+    and not exists (
+        select from reconciliation_seen as r where r.run_id = $6 and r.provider_id = i.provider_id
+    )
+order by i.id limit $7;
 
 -- name: queue :one
 -- reconciliation_queue_once: what is in the queue is not queued again. No row: it was there.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Any
 
 import pytest
 
+from api.billing.payers import Payers
+from api.billing.provider import Hint
 from tests.support.billing import Desk
 from tests.support.clock import FakeClock
 from tests.support.paying import paying
 from tests.support.reconciling import paired
 from tests.support.stripe_events import Json, Life
+from tests.support.waiting import eventually
 
 SHOWN = """
 query { customer(key: "acme") { invoices(first: 1) {
@@ -55,6 +59,27 @@ async def test_an_invoice_that_comes_before_its_customer_is_known_is_given_to_it
     await hearsay.tell(course(life)[1])
     assert [row["customer_id"] for row in await kept(hearsay)] == [None]
     await hearsay.tell(life.created("active"))
+    assert [row["customer_id"] for row in await kept(hearsay)] == [1]
+
+
+async def test_an_invoice_that_is_written_while_its_customer_is_linked_is_given_to_it(
+    hearsay: Desk,
+) -> None:
+    life = Life("acme", hearsay.clock.now())
+    at, database = hearsay.clock.now(), hearsay.core.database
+    async with database.transaction() as linking:
+        await Payers("stripe").introduce(linking, Hint(None, life.customer, "acme"), at)
+        telling = asyncio.create_task(hearsay.tell(course(life)[1]))
+
+        async def over_or_waiting() -> bool:
+            waits = await database.fetchval(
+                "select exists (select from pg_locks where locktype = 'advisory' and not granted"
+                " and database = (select oid from pg_database where datname = current_database()))"
+            )
+            return waits or telling.done()
+
+        await eventually(over_or_waiting)
+    await telling
     assert [row["customer_id"] for row in await kept(hearsay)] == [1]
 
 

@@ -168,6 +168,27 @@ class Life(RuleBasedStateMachine):
         held = self.life.stripe.get(live[pick % len(live)])
         self.life.stripe.use_card(held["customer"], card)
 
+    @rule(
+        customer=customers,
+        pick=picks,
+        how=st.sampled_from(
+            ("made", "deleted", "finalize", "pay", "void", "mark_uncollectible", "elsewhere")
+        ),
+    )
+    def invoice_at_stripe(self, customer: str, pick: int, how: str) -> None:
+        if how == "made":
+            self.life.bill(customer)
+            return
+        # Stripe deletes no draft of a subscription.
+        states = ("draft",) if how in ("deleted", "finalize") else ("draft", "open")
+        fitting = [
+            one["id"]
+            for one in self.life.stripe.all("invoice")
+            if one["status"] in states and (how != "deleted" or one["billing_reason"] == "manual")
+        ]
+        if fitting:
+            self.life.at_invoice(fitting[-1 - pick % len(fitting)], how)
+
     @rule(fails=st.booleans())
     def bank(self, *, fails: bool) -> None:
         cards = self.life.stripe.payments
@@ -240,7 +261,8 @@ class Life(RuleBasedStateMachine):
         if how == "outage":
             faults.outage = True
         elif isinstance(how, int):
-            faults.fail_next(times, status=how, method=method, after_effect=not writes)
+            worked = how == 500 and not writes
+            faults.fail_next(times, status=how, method=method, after_effect=worked)
         else:
             faults.cut_next(times, method=method, after_effect=how == "after")
 

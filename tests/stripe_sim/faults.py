@@ -63,7 +63,12 @@ class Faults:
         after_effect: bool = False,
         retry_after: float | None = None,
     ) -> None:
-        """Answer the next requests to paths that match with a status such as 429 or 500."""
+        """Answer the next requests to paths that match with a status such as 429 or 500.
+
+        Stripe limits requests before they do anything, and keeps no such answer under their key.
+        """
+        if status == 429 and after_effect:
+            raise ValueError("a request that is refused for its rate has no effect")
         self._faults.append(Fault(status, times, path, method, after_effect, retry_after))
 
     def cut_next(

@@ -29,6 +29,7 @@ class Held:
 
     id: str
     customer: str
+    payer: str
     status: str
     plan: str | None
     price: str | None
@@ -65,16 +66,59 @@ def subscriptions(stripe: SimulatedStripe) -> dict[str, Held]:
     return {one["id"]: _held(stripe, one) for one in stripe.all("subscription")}
 
 
-def paid_until(
-    stripe: SimulatedStripe, subscription: str, *, since: datetime | None = None
-) -> datetime | None:
-    """Return the last end of a period that was paid for, by invoices paid since then or ever."""
+def payer(subscription: Mapping[str, Any]) -> str:
+    """Return whose subscription it is, as the product calls them."""
+    return str(subscription["metadata"]["headroom_customer"])
+
+
+@dataclass(frozen=True)
+class Billed:
+    """An invoice as Stripe has it, in the record's words."""
+
+    provider_customer: str
+    subscription_id: str | None
+    number: str | None
+    status: str
+    currency: str
+    total_minor: int
+    due_minor: int
+    paid_minor: int
+    remaining_minor: int
+    attempts: int
+    next_attempt_at: datetime | None
+    paid_at: datetime | None
+    voided_at: datetime | None
+
+
+def invoices(stripe: SimulatedStripe) -> dict[str, Billed]:
+    """Return every invoice that Stripe holds."""
+    return {
+        one["id"]: Billed(
+            provider_customer=one["customer"],
+            subscription_id=_subscription(one),
+            number=one["number"],
+            status=one["status"],
+            currency=one["currency"],
+            total_minor=one["total"],
+            due_minor=one["amount_due"],
+            paid_minor=one["amount_paid"],
+            remaining_minor=one["amount_remaining"],
+            attempts=one["attempt_count"],
+            next_attempt_at=_maybe(one["next_payment_attempt"]),
+            paid_at=_maybe(one["status_transitions"]["paid_at"]),
+            voided_at=_maybe(one["status_transitions"]["voided_at"]),
+        )
+        for one in stripe.all("invoice")
+    }
+
+
+def _paid_until(stripe: SimulatedStripe, subscription: str) -> datetime | None:
+    """Return the last end of a period that was paid for."""
     return max(
         (
             _at(line["period"]["end"])
             for invoice in stripe.all("invoice")
             if invoice["status"] == "paid" and _subscription(invoice) == subscription
-            if since is None or _at(invoice["status_transitions"]["paid_at"]) > since
             for line in invoice["lines"]["data"]
             if (line["parent"] or {}).get("subscription_item_details")
         ),
@@ -124,6 +168,7 @@ def _held(stripe: SimulatedStripe, said: Mapping[str, Any]) -> Held:
     return Held(
         id=said["id"],
         customer=said["customer"],
+        payer=payer(said),
         status=said["status"],
         plan=PLANS.get(price),
         price=price if price in PLANS else None,
@@ -135,7 +180,7 @@ def _held(stripe: SimulatedStripe, said: Mapping[str, Any]) -> Held:
         trial_ends_at=_maybe(said["trial_end"]),
         cancel_at_period_end=said["cancel_at_period_end"],
         ends_at=_maybe(ended),
-        paid_until=paid_until(stripe, said["id"]),
+        paid_until=_paid_until(stripe, said["id"]),
     )
 
 
