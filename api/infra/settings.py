@@ -101,6 +101,12 @@ class Settings:
     keep_webhook_events_days: int = _setting(
         "HEADROOM_KEEP_WEBHOOK_EVENTS_DAYS", whole(31, 36_500), 90
     )
+    keep_provider_operations_days: int = _setting(
+        "HEADROOM_KEEP_PROVIDER_OPERATIONS_DAYS", whole(31, 36_500), 730
+    )
+    keep_reconciliation_days: int = _setting(
+        "HEADROOM_KEEP_RECONCILIATION_DAYS", whole(31, 36_500), 365
+    )
     keep_signature_failures_days: int = _setting(
         "HEADROOM_KEEP_SIGNATURE_FAILURES_DAYS", whole(1, 365), 7
     )

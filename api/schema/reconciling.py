@@ -10,10 +10,11 @@ import strawberry
 from api.billing.reconcile import Asked, Report
 from api.domain.errors import NotFound
 from api.infra.postgres import Record
+from api.schema import ids
 from api.schema.context import Info
 from api.schema.described import described
 from api.schema.given import given
-from api.schema.pages import expect_first
+from api.schema.pages import Connection, expect_first, page
 from api.schema.scalars import Json
 
 
@@ -65,9 +66,43 @@ class ReconciliationReport:
     differences: list[ReconciliationDifference]
 
 
+@strawberry.type(description="A comparison with the provider: without an end it runs, or died.")
+class ReconciliationRun:
+    """One pass, as it is kept."""
+
+    id: strawberry.ID
+    scope: str = strawberry.field(description='Of "all", or of one "customer".')
+    executed: bool = strawberry.field(description="It healed; a dry run only compares.")
+    started_at: datetime
+    finished_at: datetime | None
+    counts: Json
+    error: str | None
+    actor: str
+    reason: str
+    correlation_id: str | None
+
+
 @strawberry.type
 class ReconciliationQuestions:
     """What was found."""
+
+    @described("Comparisons with the provider, the last first; by its cursor, page after page.")
+    async def reconciliation_runs(
+        self, info: Info, first: int = 50, after: str | None = strawberry.UNSET
+    ) -> Connection[ReconciliationRun]:
+        """List runs."""
+        services = info.context.services
+        expect_first(first, services.max_page_size)
+        rows = await services.reconciliation.runs(
+            first + 1, ids.place_number("ReconciliationRun", given(after))
+        )
+        return page(
+            rows,
+            first,
+            after=given(after),
+            cursor=lambda row: ids.cursor("ReconciliationRun", row["id"]),
+            node=_run_of,
+        )
 
     @described("Findings, the last first.")
     async def reconciliation_findings(
@@ -147,6 +182,21 @@ def _finding_of(row: Record) -> ReconciliationFinding:
         resolved_at=row["resolved_at"],
         resolved_by=row["resolved_by"],
         resolution=row["resolution"],
+    )
+
+
+def _run_of(row: Record) -> ReconciliationRun:
+    return ReconciliationRun(
+        id=strawberry.ID(str(row["id"])),
+        scope=row["scope"],
+        executed=row["execute"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        counts=Json(row["counts"]),
+        error=row["error"],
+        actor=row["actor"],
+        reason=row["reason"],
+        correlation_id=row["correlation_id"],
     )
 
 

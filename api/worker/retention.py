@@ -33,6 +33,7 @@ class Retention:
         events = at - timedelta(days=keep.keep_usage_events_days)
         dropped = await self._partitions.drop_before(events)
         answers = at - timedelta(days=keep.keep_operations_days)
+        compared = at - timedelta(days=keep.keep_reconciliation_days)
         deletions: dict[str, tuple[str, tuple[object, ...]]] = {
             "totals": (_sql.old_totals, (at - timedelta(days=keep.keep_usage_totals_days),)),
             "releases": (_sql.old_releases, (events,)),
@@ -49,6 +50,12 @@ class Retention:
                 _sql.old_payments,
                 (at - timedelta(days=keep.keep_webhook_events_days),),
             ),
+            "provider operations": (
+                _sql.old_provider_operations,
+                (at - timedelta(days=keep.keep_provider_operations_days),),
+            ),
+            "findings": (_sql.old_findings, (compared,)),
+            "reconciliation runs": (_sql.old_runs, (compared,)),
             "signature failures": (
                 _sql.old_signature_failures,
                 (at - timedelta(days=keep.keep_signature_failures_days),),

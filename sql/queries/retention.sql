@@ -34,9 +34,9 @@ delete from drain_positions as p where ctid = any (array(
 )) returning 1;
 
 -- name: old_alerts :many
--- As long as the audit log, which says who saw to them.
+-- As long as the audit log, which says who saw to them; one that nobody acknowledged stays.
 delete from alerts where ctid = any (array(
-    select ctid from alerts where at < $1 limit $2
+    select ctid from alerts where acknowledged_at < $1 limit $2
 )) returning 1;
 
 -- name: old_acts :many
@@ -50,6 +50,27 @@ delete from audit_log where ctid = any (array(
 delete from webhook_events where ctid = any (array(
     select ctid from webhook_events
     where received_at < $1 and state in ('applied', 'ignored') limit $2
+)) returning 1;
+
+-- name: old_provider_operations :many
+-- Those that are over. One that is pending is repeated until it has an answer, and one that has is
+-- confirmed by what is read after it. One scan a turn.
+delete from provider_operations where ctid = any (array(
+    select ctid from provider_operations
+    where state in ('confirmed', 'refused') and ended_at < $1 limit $2
+)) returning 1;
+
+-- name: old_findings :many
+-- Those that were put right; one that was given up waits for a person. One scan a turn.
+delete from reconciliation_queue where ctid = any (array(
+    select ctid from reconciliation_queue
+    where state = 'resolved' and resolved_at < $1 limit $2
+)) returning 1;
+
+-- name: old_runs :many
+-- Those that died without an end too: none lasts so long. One scan of a short table.
+delete from reconciliation_runs where ctid = any (array(
+    select ctid from reconciliation_runs where started_at < $1 limit $2
 )) returning 1;
 
 -- name: old_signature_failures :many
