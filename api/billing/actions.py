@@ -10,6 +10,7 @@ from typing import Any
 
 from api.billing.acts import Action, Preview
 from api.billing.operations import Operation, Operations, Wish
+from api.billing.problems import ProviderRefused, RequestRefused, Unapplicable
 from api.catalog import subscriptions
 from api.catalog.customers import Customer, Customers
 from api.catalog.revisions import Revisions
@@ -102,11 +103,17 @@ class BillingActions:
         when: When = When.NOW,
         own: bool = False,
     ) -> tuple[Preview, SubscriptionRecord]:
-        """Return what that would cost, and what would be changed; nothing is written."""
+        """Return what that would cost, and what would be changed; nothing is written.
+
+        Raises: RequestRefused, InvalidInput, NotFound, Unavailable.
+        """
         self.operations.expect_provider()
         found, told = await self._change(customer, plan, price, when, None, own=own)
         held = await self._held(found, None)
-        return await self.operations.acts.preview(told), held
+        try:
+            return await self.operations.acts.preview(told), held
+        except (ProviderRefused, Unapplicable) as error:
+            raise RequestRefused(error.message, declined=False) from error
 
     async def cancel(
         self, customer: str, *, ending: Ending, by: By, at: datetime, subscription: str | None

@@ -49,7 +49,7 @@ class StripeActs:
         """Find out all that the request needs. Cost: at most three calls, and pages of items."""
         match action:
             case Action.CHANGE_PLAN:
-                planned = await self._plan_change(wish)
+                planned = await self._plan_change(wish, expect=True)
             case Action.SET_ADD_ON:
                 planned = await self._plan_add_on(wish)
             case Action.CANCEL | Action.RESUME:
@@ -117,16 +117,21 @@ class StripeActs:
             for one in found
         ]
 
-    async def _plan_change(self, wish: _Said) -> Planned:
+    async def _plan_change(self, wish: _Said, *, expect: bool = False) -> Planned:
+        """Plan it; with ``expect`` only where there is something to change or to take back."""
         held = await self._subscription(wish["subscription"])
         item = next((i for i in held["items"] if _key_of(i) in wish["plan_prices"]), None)
         if item is None:
             raise ProviderRefused("This subscription holds no plan to change.", declined=False)
         price = await self._price(wish["price"])
+        same = price["id"] == item["price"]["id"]
+        others = stripe_schedules.going(held["said"]) or _waits(held["said"])
+        if expect and same and not others:
+            raise ProviderRefused("This subscription is on that plan already.", declined=False)
         about = {"when": wish["when"], "item": item["id"], "price": price["id"]}
         if wish["when"] == "now":
             return _of_subscription(held, about)
-        if price["id"] == item["price"]["id"]:
+        if same:
             return _of_subscription(held, {**about, "phases": None})
         later = stripe_schedules.planned(held["said"], held["items"], item, price)
         return _of_subscription(held, {**about, **later})
@@ -213,7 +218,7 @@ class StripeActs:
         update = self._api.v1.subscriptions.update_async
         said: Any = {"items": request["items"], **_PAID_FIRST}
         found = await self._api.ask(update(request["subscription"], said, _under(key)))
-        waits = found.to_dict().get("pending_update") is not None
+        waits = _waits(found.to_dict())
         return {"subscription": found.id, "status": found.status, "waits_for_payment": waits}
 
     async def _promote(self, request: _Said, key: str) -> _Json:
@@ -298,6 +303,11 @@ def _of_subscription(held: _Json, more: _Json) -> Planned:
     name = held["said"]["id"]
     request = {"subscription": name, "schedule": stripe_schedules.going(held["said"]), **more}
     return Planned(request, name, Look.SUBSCRIPTION)
+
+
+def _waits(subscription: _Said) -> bool:
+    """Tell whether a change waits at Stripe until it is paid."""
+    return subscription.get("pending_update") is not None
 
 
 def _key_of(item: _Json) -> str | None:
