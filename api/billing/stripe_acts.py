@@ -57,7 +57,10 @@ class StripeActs:
                 planned = _of_subscription(held, {"mode": wish.get("mode")})
             case Action.APPLY_PROMOTION:
                 held = await self._subscription(wish["subscription"])
-                planned = _of_subscription(held, {"code": await self._promotion(wish["code"])})
+                kept = stripe_schedules.restated(held["said"])
+                planned = _of_subscription(
+                    held, {"code": await self._promotion(wish["code"]), **kept}
+                )
             case Action.CHECKOUT:
                 planned = await self._plan_checkout(wish)
             case Action.REFUND:
@@ -225,6 +228,7 @@ class StripeActs:
         update = self._api.v1.subscriptions.update_async
         said: Any = {"discounts": [{"promotion_code": request["code"]}]}
         found = await self._api.ask(update(request["subscription"], said, _under(key)))
+        await stripe_schedules.discount(self._api, request, found.to_dict()["discounts"], key)
         return {"subscription": found.id, "status": found.status}
 
     async def _checkout(self, request: _Said, key: str) -> _Json:

@@ -7,7 +7,7 @@ written anew, so at no instant is the subscription without what was asked last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from api.billing.problems import ProviderRefused, Unapplicable
@@ -18,6 +18,9 @@ _Said = Mapping[str, Any]
 
 EXPANDED = ["schedule"]
 """What must be written out in the subscription for ``planned``."""
+
+OURS = "headroom_action"
+"""The key of ``metadata`` by which a schedule is known that was made, or written anew, here."""
 
 _GOING = ("active", "not_started")
 
@@ -67,6 +70,47 @@ def planned(subscription: _Said, items: list[_Json], item: _Json, price: _Json) 
     }
 
 
+def restated(subscription: _Said) -> _Json:
+    """Return the phases of a schedule of ours from the present one on; None if none is to come.
+
+    Somebody else's may say more than can be said again here. Raises: ProviderRefused.
+    """
+    schedule: _Json = subscription.get("schedule") or {}
+    present = schedule.get("current_phase") if going(subscription) is not None else None
+    phases = (
+        [p for p in schedule["phases"] if p["start_date"] >= present["start_date"]]
+        if present
+        else []
+    )
+    if len(phases) < 2:  # noqa: PLR2004 - the present one, and one to come
+        return {"phases": None}
+    if OURS not in schedule["metadata"]:
+        raise ProviderRefused(
+            "This subscription changes by a schedule made at Stripe: put the discount on that.",
+            declined=False,
+        )
+    said = ("start_date", "end_date", "trial_end", "proration_behavior")
+    return {
+        "phases": [
+            {key: phase[key] for key in said if phase.get(key) is not None}
+            | {"items": [_line(one, one["price"]) for one in phase["items"]]}
+            for phase in phases
+        ]
+    }
+
+
+async def discount(
+    api: StripeApi, request: _Said, discounts: Sequence[_Json | str], key: str
+) -> None:
+    """Let discounts go on in the phases to come, which else would have none of them."""
+    if request["phases"] is None:
+        return
+    kept = {"discounts": [{"discount": _id(one)} for one in discounts]}
+    said: Any = {"phases": [phase | kept for phase in request["phases"]]}
+    update = api.v1.subscription_schedules.update_async
+    await _unless_over(api, request, update(request["schedule"], said, _under(f"{key}:phases")))
+
+
 async def change(api: StripeApi, request: _Said, key: str) -> _Json:
     """Have the schedule say what was planned. Cost: one or two calls, three where it is refused."""
     schedules = api.v1.subscription_schedules
@@ -78,7 +122,7 @@ async def change(api: StripeApi, request: _Said, key: str) -> _Json:
         schedule, begins = made.id, made.to_dict()["current_phase"]["start_date"]
     present, coming = request["phases"]
     phases: Any = [{**present, "start_date": begins}, coming]
-    wanted: Any = {"phases": phases, "end_behavior": "release"}
+    wanted: Any = {"phases": phases, "end_behavior": "release", "metadata": {OURS: "change_plan"}}
     try:
         await api.ask(schedules.update_async(schedule, wanted, _under(key)))
     except (ProviderRefused, Unapplicable):
@@ -90,14 +134,18 @@ async def change(api: StripeApi, request: _Said, key: str) -> _Json:
 
 async def release(api: StripeApi, request: _Said, key: str) -> None:
     """Let a subscription go on without its schedule, also where that has ended meanwhile."""
-    name = request.get("schedule")
-    if not name:
-        return
-    schedules = api.v1.subscription_schedules
+    if request["schedule"] is not None:
+        call = api.v1.subscription_schedules.release_async
+        options = _under(f"{key}:release")
+        await _unless_over(api, request, call(request["schedule"], {}, options))
+
+
+async def _unless_over(api: StripeApi, request: _Said, call: Awaitable[Any]) -> None:
+    """Ask it of a schedule, and take a no for done where that has ended meanwhile."""
     try:
-        await api.ask(schedules.release_async(name, {}, _under(f"{key}:release")))
+        await api.ask(call)
     except (ProviderRefused, Unapplicable):
-        if (await api.read("subscription_schedules", name))["status"] in _GOING:
+        if (await api.read("subscription_schedules", request["schedule"]))["status"] in _GOING:
             raise
 
 

@@ -1,79 +1,32 @@
 """A change of plan that the provider makes by itself as the period ends, from asking to its end."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.billing.acts import Action
-from api.billing.problems import Unapplicable
 from api.billing.queue import ReconciliationQueue
 from api.billing.reconcile import Asked, Reconciliation, Report
 from api.billing.stripe_account import StripeAccount
 from api.billing.stripe_acts import StripeActs
 from api.billing.stripe_shapes import subscription
 from api.billing.translation import record_of
-from api.catalog import subscriptions
-from api.catalog.subscriptions import SubscriptionRecord
 from tests.support.clock import FakeClock
 from tests.support.dealing import Dealing, dealing
-
-SHOWN = """
-query ($key: String!) {
-  customer(key: $key) {
-    plan { key }
-    subscriptions { plan { key } pendingPlan { key } pendingPlanAt currentPeriodEnd }
-    pendingOperations { state }
-  }
-}
-"""
+from tests.support.program import Ran, run_here
+from tests.support.scheduling import after_the_period, end_of, record, scheduled, schedules, shown
 
 
 @pytest.fixture
 async def deal(database_url: str, redis_url: str, clock: FakeClock) -> AsyncIterator[Dealing]:
     async with dealing(database_url, redis_url, clock) as opened:
         yield opened
-
-
-async def shown(deal: Dealing) -> tuple[str, str | None, str | None]:
-    """Return the plan, the plan to come, and when it comes."""
-    said = (await deal.ask(SHOWN, key="acme"))["customer"]
-    held = said["subscriptions"][-1]
-    coming = held["pendingPlan"]
-    return said["plan"]["key"], coming and coming["key"], held["pendingPlanAt"]
-
-
-async def record(deal: Dealing) -> SubscriptionRecord:
-    customer = await deal.core.customers.get("acme")
-    return (await subscriptions.by_customer(deal.core.database, customer.id))[-1]
-
-
-async def scheduled(deal: Dealing, plan: str = "starter", price: str = "pro") -> str:
-    """Let a holder of pro go down to starter with the period; return the subscription."""
-    bought = await deal.subscribe(price)
-    deal.stripe.advance(days=2)
-    done = await deal.done("changePlan", plan=plan, when="PERIOD_END")
-    assert done["state"] == "ANSWERED"
-    await deal.hear()
-    return bought
-
-
-def end_of(deal: Dealing, bought: str) -> datetime:
-    return deal.stripe.at(deal.stripe.get(bought)["items"]["data"][0]["current_period_end"])
-
-
-def schedules(deal: Dealing, *status: str) -> list[dict[str, Any]]:
-    return [s for s in deal.stripe.all("subscription_schedule") if s["status"] in status]
-
-
-async def after_the_period(deal: Dealing) -> str:
-    """Let the period end, and all that it brings arrive; return the plan."""
-    deal.stripe.advance(days=31)
-    await deal.hear()
-    return await deal.plan()
 
 
 async def synced(deal: Dealing, *, execute: bool = True) -> Report:
@@ -115,8 +68,31 @@ async def test_nothing_is_shown_before_the_provider_s_object_was_read(deal: Deal
     assert (await shown(deal))[1] is None
     await deal.work()  # the look alone
     assert (await shown(deal))[1] == "starter"
-    said = (await deal.ask(SHOWN, key="acme"))["customer"]
-    assert said["pendingOperations"] == []
+    assert (await deal.standing())["pendingOperations"] == []
+
+
+async def test_an_operator_sees_it(
+    deal: Dealing, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    bought = await scheduled(deal)
+
+    async def show(*more: str) -> Ran:
+        ran = await asyncio.to_thread(
+            run_here,
+            *("customers", "show", "acme", *more),
+            data_dir=tmp_path,
+            DATABASE_URL=database_url,
+            REDIS_URL=redis_url,
+        )
+        assert ran.status == 0, ran.err
+        return ran
+
+    until = end_of(deal, bought)
+    assert f"to starter at {until:%Y-%m-%d %H:%M:%S}Z" in (await show()).out
+    [said] = (await show("--json")).said["subscriptions"]
+    assert (said["plan"], said["pending_plan"]) == ("pro", None)
+    assert (said["scheduled_plan"], said["scheduled_price"]) == ("starter", "starter")
+    assert datetime.fromisoformat(said["scheduled_at"]) == until
 
 
 @pytest.mark.parametrize(
@@ -286,80 +262,6 @@ async def test_reconciliation_compares_it(deal: Dealing, *, undone: bool) -> Non
     await synced(deal)
     assert (await shown(deal))[1] == (None if undone else "starter")
     assert (await synced(deal)).differing == 0
-
-
-async def test_a_trial_and_a_discount_go_on_under_a_schedule(deal: Dealing) -> None:
-    v1 = deal.door.api.v1
-    coupon: Any = {"percent_off": 50, "duration": "forever", "id": "half"}
-    await deal.door.api.ask(v1.coupons.create_async(coupon))
-    bought = await deal.subscribe("pro", trial_period_days=14, discounts=[{"coupon": "half"}])
-    until = end_of(deal, bought)
-    await deal.done("changePlan", plan="starter", when="PERIOD_END")
-    await deal.hear()
-    assert deal.stripe.get(bought)["status"] == "trialing"
-    assert await shown(deal) == ("pro", "starter", until.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    deal.stripe.advance_to(until)
-    await deal.hear()
-    assert await shown(deal) == ("starter", None, None)
-    first = deal.stripe.get(deal.stripe.get(bought)["latest_invoice"])
-    assert first["total"] == 2450
-
-
-async def test_one_that_ends_with_its_period_is_not_to_change_then(deal: Dealing) -> None:
-    await deal.subscribe("pro")
-    await deal.done("cancelSubscription")
-    await deal.hear()
-    said = await deal.refused("changePlan", plan="starter", when="PERIOD_END")
-    assert (said["code"], said["status"]) == ("PROVIDER_REFUSED", 409)
-    assert schedules(deal, "active") == []
-
-
-async def test_a_refused_change_leaves_no_schedule_behind(deal: Dealing) -> None:
-    bought = await deal.subscribe("pro")
-    acts = StripeActs(deal.door.api)
-    wish = {
-        "subscription": bought,
-        "price": "starter",
-        "plan_prices": ["starter", "pro"],
-        "when": "period_end",
-    }
-    planned = await acts.plan(Action.CHANGE_PLAN, wish)
-    deal.stripe.advance(days=31)  # asked again when the period has ended
-    with pytest.raises(Unapplicable):
-        await acts.perform(Action.CHANGE_PLAN, planned.request, "late")
-    assert schedules(deal, "active") == []
-    assert len(schedules(deal, "released")) == 1
-    assert deal.stripe.get(bought)["schedule"] is None
-
-
-async def test_a_schedule_that_ended_meanwhile_hinders_nobody(deal: Dealing) -> None:
-    bought = await scheduled(deal)
-    acts = StripeActs(deal.door.api)
-    planned = await acts.plan(Action.CANCEL, {"subscription": bought, "mode": "period_end"})
-    [schedule] = schedules(deal, "active")
-    release = deal.door.api.v1.subscription_schedules.release_async
-    await deal.door.api.ask(release(schedule["id"]))
-    for _ in range(2):  # and once more, as after an unknown outcome
-        await acts.perform(Action.CANCEL, planned.request, "end")
-    assert deal.stripe.get(bought)["cancel_at_period_end"] is True
-
-
-@pytest.mark.parametrize("path", ["/v1/subscription_schedules$", "/v1/subscription_schedules/"])
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-async def test_an_unknown_outcome_is_one_schedule_in_the_end(
-    deal: Dealing, path: str, *, after: bool
-) -> None:
-    await deal.subscribe("pro")
-    deal.stripe.faults.cut_next(path=path, method="POST", after_effect=after)
-    begun = await deal.done("changePlan", plan="starter", when="PERIOD_END")
-    assert begun["state"] == "PENDING"
-    await deal.hear()
-    deal.clock.advance(seconds=5)
-    assert await deal.operations.run_once(deal.clock.now()) == 1
-    await deal.hear()
-    assert len(list(deal.stripe.all("subscription_schedule"))) == 1
-    assert (await shown(deal))[:2] == ("pro", "starter")
-    assert await after_the_period(deal) == "starter"
 
 
 async def test_a_state_that_does_not_tell_its_schedule_leaves_what_is_known(deal: Dealing) -> None:
