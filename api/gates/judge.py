@@ -17,7 +17,7 @@ from api.domain.errors import InvalidInput, Unavailable
 from api.domain.snapshot import Snapshot
 from api.infra.redis import NotSent, OutcomeUnknown, RedisDoor
 from api.metering.counters import Counters, Operation, Reply, Verdict
-from api.metering.drainer import Drainer
+from api.metering.drainer import CountersReplaced, Drainer
 from api.metering.hydration import Hydration
 from api.metering.journal import entry_id, instant
 
@@ -139,7 +139,11 @@ class Judge:
             raise CountersLost(error.message) from error
 
     async def _prepare(self, customer: str, at: datetime) -> None:
-        """Publish and fill, once for all callers of the moment in this process."""
+        """Publish and fill, once for all callers of the moment in this process.
+
+        Where the store was replaced meanwhile nothing is filled: the next round finds what the one
+        that is there now does not know.
+        """
         running = self._preparing.get(customer)
         if running is None:
             running = asyncio.ensure_future(self._fill(customer, at))
@@ -147,6 +151,8 @@ class Judge:
             running.add_done_callback(lambda _: self._preparing.pop(customer, None))
         try:
             await asyncio.shield(running)
+        except CountersReplaced:
+            return
         except (NotSent, OutcomeUnknown) as error:
             raise CountersLost(error.message) from error
 

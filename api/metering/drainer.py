@@ -39,6 +39,10 @@ def undo_of(attempt: str) -> str:
     return f"~undo:{attempt}"
 
 
+class CountersReplaced(Unavailable):
+    """What the counters said was said by another store, or before they lost it; ask them again."""
+
+
 class Drainer:
     """Drains shards on demand; callers of the moment share a pass."""
 
@@ -55,12 +59,12 @@ class Drainer:
     async def reach(self, shard: int, epoch: int, until: EntryId) -> None:
         """Wait until the shard's journal is in the record up to and with ``until``.
 
-        Raises: Unavailable when the record or the journal cannot be reached, or when the epoch
-        ended meanwhile, so that the entry may be lost.
+        Raises: Unavailable when the record or the journal cannot be reached; CountersReplaced when
+        the epoch ended meanwhile, so that the entry may be lost, or the connection was made anew.
         """
         while self._reached.get((shard, epoch), ORIGIN) < until:
             if self._door.epoch(shard) != epoch:
-                raise Unavailable("the counter store was replaced; ask again")
+                raise CountersReplaced("the counter store was replaced; ask again")
             await self._joined(shard)
             if self._reached.get((shard, epoch), ORIGIN) < until:
                 await self._expect_entry(shard, epoch, until)
@@ -91,7 +95,7 @@ class Drainer:
 
         Cost: one read per shard, travelling together; one transaction if anything was there, and
         one statement if some journal was empty.
-        Raises: Unavailable.
+        Raises: Unavailable; CountersReplaced when the connection was made anew meanwhile.
         """
         generation = self._door.generation
         epochs = {shard: self._door.epoch(shard) for shard in shards}
@@ -113,7 +117,7 @@ class Drainer:
         )
         found = {s: rows for s, rows in zip(epochs, replies, strict=True) if rows}
         if self._door.generation != generation:
-            raise Unavailable("the counter store was replaced; ask again")
+            raise CountersReplaced("the counter store was replaced; ask again")
         # Where nothing is left another process may have recorded it and cut it; the record knows.
         await self._look_up({s: e for s, e in epochs.items() if s not in found})
         return await self.record({s: epochs[s] for s in found}, found) if found else 0
