@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -86,7 +86,10 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call to the provider: of an ``item`` as ``plan:starter``, or of its price ``name``."""
+    """One call to the provider: of an ``item`` as ``plan:starter``, or of its price ``name``.
+
+    ``beside``: the prices there are that the one to be made may be taken for, by id.
+    """
 
     act: Act
     item: str
@@ -95,6 +98,7 @@ class Step:
     name: str = ""
     price: Price | None = None
     old: str | None = None
+    beside: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Say it as people read it."""
@@ -110,6 +114,7 @@ class Step:
     def to_json(self) -> dict[str, object]:
         """Return it for a script or the audit log."""
         told = asdict(self)
+        del told["beside"]
         return {key: value for key, value in told.items() if value not in ("", None)}
 
 
@@ -227,21 +232,27 @@ def _of_product(catalog: str, item: str, title: str, product: str, shelf: Shelf)
 def _of_price(item: str, product: str, price: Price, shelf: Shelf) -> Iterable[Step]:
     holder = _holder(price.key, shelf)
     right = holder is not None and holder.sells(price) and holder.product == product
+    # Whoever sees the same makes the same price, once; whoever sees that a person has since moved
+    # a lookup key, or taken it away, makes another, and is not answered with the one of before.
+    beside = tuple(sorted(p.id for p in shelf.prices if _alike(p, price.key, product)))
+    make = Step(Act.MAKE_PRICE, item, product, name=price.key, price=price, beside=beside)
     if holder is None:
-        # One that lost its lookup key otherwise is named, so that the step is not taken for the
-        # one that made it.
         lost = max((p.id for p in shelf.prices if p.name == price.key), default=None)
-        yield Step(Act.MAKE_PRICE, item, product, name=price.key, price=price, old=lost)
+        yield replace(make, old=lost)
     else:
         if holder.marked != price.key:  # so that it is known when its lookup key has moved on
             yield Step(Act.MARK_PRICE, item, product, name=price.key, old=holder.id)
         if not right:
-            yield Step(Act.REPLACE_PRICE, item, product, name=price.key, price=price, old=holder.id)
+            yield replace(make, act=Act.REPLACE_PRICE, old=holder.id)
         elif not holder.active:
             yield Step(Act.REVIVE_PRICE, item, product, name=price.key, old=holder.id)
     for old in shelf.prices:
         if old.name == price.key and old.active and (old != holder or not right):
             yield from _retired(item, old, shelf)
+
+
+def _alike(held: ShelfPrice, key: str, product: str) -> bool:
+    return held.name == key or (held.name is None and held.product == product)
 
 
 def _gone(catalog: str, kept: set[str], sold: set[str], shelf: Shelf) -> Iterable[Step]:

@@ -70,10 +70,9 @@ class StripeShelf:
             "name": step.title[:_MOST_NAME],
             "metadata": {CATALOG: catalog, ITEM: step.item},
         }
-        options: Any = {"idempotency_key": _once(catalog, step)}
         match step.act:
             case Act.MAKE_PRODUCT:
-                await self._make_product(step, {"id": step.product, **made_for}, options)
+                await self._make_product(step, {"id": step.product, **made_for})
             case Act.CHANGE_PRODUCT:
                 about: Any = {**made_for, "active": True}
                 await self._api.ask(products.update_async(step.product, about))
@@ -84,6 +83,7 @@ class StripeShelf:
                 await self._api.ask(products.update_async(step.product, {"active": False}))
             case Act.MAKE_PRICE | Act.REPLACE_PRICE:
                 terms: Any = _terms(step)
+                options: Any = {"idempotency_key": _once(catalog, step)}
                 await self._api.ask(prices.create_async(terms, options))
             case Act.MARK_PRICE:
                 mark: Any = {"metadata": {PRICE: step.name}}
@@ -93,10 +93,12 @@ class StripeShelf:
             case Act.RETIRE_PRICE:
                 await self._api.ask(prices.update_async(step.old or "", {"active": False}))
 
-    async def _make_product(self, step: Step, about: dict[str, Any], options: Any) -> None:  # noqa: ANN401 - the package's own
+    async def _make_product(self, step: Step, about: dict[str, Any]) -> None:
+        # Its id is what makes it once: a key would be answered for a day with a product that a
+        # person has deleted since.
         made: Any = about
         try:
-            await self._api.ask(self._api.v1.products.create_async(made, options))
+            await self._api.ask(self._api.v1.products.create_async(made))
         except Unreadable:
             # Somebody may have made it meanwhile: its id is the same for all of us.
             try:
@@ -129,7 +131,7 @@ def _once(catalog: str, step: Step) -> str:
     """Return a key that is the same for two who do the same step to the same state."""
     price = step.price
     parts = [catalog, step.act.value, step.item, step.product, step.title, step.name]
-    parts += [step.old or "-"]
+    parts += [step.old or "-", *step.beside]
     if price is not None:
         parts += [str(price.amount_minor), price.currency, price.interval or "once"]
     return f"headroom-shelf-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()}"

@@ -8,6 +8,7 @@ from tests.stripe_sim.errors import Refused, invalid, unknown
 from tests.stripe_sim.listing import page_of, searched
 from tests.stripe_sim.params import merged, need, number, one_of, truth
 from tests.stripe_sim.routes import Asked, route
+from tests.stripe_sim.shapes import copied
 from tests.stripe_sim.world import World
 
 Json = dict[str, Any]
@@ -160,7 +161,17 @@ def _free_key(world: World, params: Json, own: str | None) -> str | None:
     for holder in holders:
         with world.events.changing(holder, "price.updated"):
             holder["lookup_key"] = None
+        _shown_in_subscriptions(world, holder)
     return str(key)
+
+
+def _shown_in_subscriptions(world: World, price: Json) -> None:
+    """Let subscriptions show a price as it is now; nothing is sent about them."""
+    now = {name: price[name] for name in _PRICE_CHANGES if name in price}
+    for subscription in world.store.all("subscription"):
+        for item in subscription["items"]["data"]:
+            if item["price"]["id"] == price["id"]:
+                item["price"] |= copied(now)
 
 
 @route("GET", "/v1/prices/search")
@@ -188,6 +199,7 @@ def update_price(asked: Asked) -> Json:
         price["metadata"] = merged(price["metadata"], params)
         if "nickname" in params:
             price["nickname"] = params["nickname"] or None
+    _shown_in_subscriptions(world, price)
     return price
 
 
