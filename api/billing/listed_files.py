@@ -22,10 +22,16 @@ _IDS = ("id", "Subscription ID")
 
 
 async def listed_in(
-    path: Path, understood: Callable[[dict[str, Any]], Listed]
+    path: Path, understood: Callable[[dict[str, Any]], Listed], beginning: str
 ) -> AsyncIterator[list[Listed]]:
-    """Yield what a file lists, a hundred at a time. Raises: InvalidInput, with the line."""
-    rows = _from_csv(path) if path.suffix == ".csv" else _from_json(path, understood)
+    """Yield what a file lists, a hundred at a time; the ids of subscriptions have a ``beginning``.
+
+    Raises: InvalidInput, with the line.
+    """
+    if path.suffix.lower() == ".csv":
+        rows = _from_csv(path, beginning)
+    else:
+        rows = _from_json(path, understood, beginning)
     try:
         while page := list(islice(rows, _IN_A_PAGE)):
             yield page
@@ -33,7 +39,9 @@ async def listed_in(
         raise InvalidInput(f"{path}: {error}") from error
 
 
-def _from_json(path: Path, understood: Callable[[dict[str, Any]], Listed]) -> Iterator[Listed]:
+def _from_json(
+    path: Path, understood: Callable[[dict[str, Any]], Listed], beginning: str
+) -> Iterator[Listed]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -44,10 +52,11 @@ def _from_json(path: Path, understood: Callable[[dict[str, Any]], Listed]) -> It
                 raise InvalidInput(f"{path}:{number}: {error}") from error
             if not isinstance(obj, dict) or obj.get("object") != "subscription":
                 raise InvalidInput(f"{path}:{number}: this is no subscription's object.")
+            _expect_id(obj.get("id"), beginning, f"{path}:{number}")
             yield understood(obj)
 
 
-def _from_csv(path: Path) -> Iterator[Listed]:
+def _from_csv(path: Path, beginning: str) -> Iterator[Listed]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         table = csv.DictReader(lines)
         column = next((name for name in _IDS if name in (table.fieldnames or ())), None)
@@ -55,4 +64,12 @@ def _from_csv(path: Path) -> Iterator[Listed]:
             raise InvalidInput(f"{path}: its first line names no column `id`.")
         status = "status" if "status" in (table.fieldnames or ()) else "Status"
         for row in table:
+            _expect_id(row[column], beginning, f"{path}:{table.line_num}")
             yield Listed(row[column], (row.get(status) or "").strip().lower() or None)
+
+
+def _expect_id(said: object, beginning: str, where: str) -> None:
+    if not isinstance(said, str) or not said:
+        raise InvalidInput(f"{where}: this names no subscription.")
+    if not said.startswith(beginning):
+        raise InvalidInput(f"{where}: {said[:100]!r} is no subscription's id ({beginning}…).")

@@ -18,6 +18,9 @@ from api.billing.stripe_door import StripeDoor
 from api.domain.event_order import TERMINAL
 from api.domain.payments import PaymentFact
 
+SUBSCRIPTION = "sub_"
+"""What the ids of subscriptions begin with."""
+
 
 class StripeAccount:
     """Everything that Stripe holds for us; its calls wait for background work's share."""

@@ -9,7 +9,7 @@ import typer
 from api.catalog import alerts
 from api.catalog.alerts import Alert
 from api.cli.operator import actor_name
-from api.cli.options import Actor, DataDir, Json, Reason
+from api.cli.options import LARGEST_NUMBER, Actor, DataDir, Json, Reason
 from api.cli.output import say, say_json, say_table
 from api.cli.running import on_core
 from api.wiring import Core
@@ -47,7 +47,9 @@ def list_(
 
 @app.command()
 def acknowledge(
-    alert_id: Annotated[int, typer.Argument(help="Its number, as in the list.")],
+    alert_id: Annotated[
+        int, typer.Argument(min=1, max=LARGEST_NUMBER, help="Its number, as in the list.")
+    ],
     *,
     reason: Reason,
     actor: Actor = None,

@@ -24,9 +24,9 @@ operations = typer.Typer(no_args_is_help=True, help="What was asked of the provi
 
 GROUPS = {"checkout": checkout, "portal": portal, "operations": operations}
 
-State = Annotated[
-    str | None, typer.Option(help="pending, answered, confirmed or refused; all by default.")
-]
+_STATES = ("pending", "answered", "confirmed", "refused")
+
+State = Annotated[str | None, typer.Option(help=f"One of {', '.join(_STATES)}; all by default.")]
 
 
 @subscriptions.command(name="add-on")
@@ -160,6 +160,8 @@ def list_operations(
     data_dir: DataDir = None,
 ) -> None:
     """List what was asked of the provider, the newest first."""
+    if state is not None and state not in _STATES:
+        raise InvalidInput(f"--state is one of {', '.join(_STATES)}, not {state!r}.")
 
     async def listed(core: Core) -> list[Operation]:
         number = None if customer is None else (await core.customers.get(customer)).id

@@ -18,5 +18,8 @@ Reason = Annotated[str, typer.Option(help="Why; kept in the audit log.")]
 Actor = Annotated[
     str | None, typer.Option(help="Who; kept in the audit log. Default: you, on this machine.")
 ]
+LARGEST_NUMBER = 2**63 - 1
+"""The largest that a row can have."""
+
 CustomerKey = Annotated[str, typer.Argument(help="The product's own name for the customer.")]
 FeatureKey = Annotated[str, typer.Argument(help="A feature of the catalog.")]

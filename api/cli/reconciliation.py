@@ -8,7 +8,7 @@ import typer
 
 from api.billing.queue import ReconciliationQueue
 from api.cli.operator import actor_name
-from api.cli.options import Actor, DataDir, Json, Reason
+from api.cli.options import LARGEST_NUMBER, Actor, DataDir, Json, Reason
 from api.cli.output import note, say_json, say_table
 from api.cli.running import on_core
 from api.domain.errors import InvalidInput
@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Findings of comparisons with the p
 
 _STATES = ("open", "acting", "resolved", "given_up")
 
-Item = Annotated[int, typer.Argument(help="Its number, as in the list.")]
+Item = Annotated[int, typer.Argument(min=1, max=LARGEST_NUMBER, help="Its number, as in the list.")]
 
 
 @app.command(name="list")

@@ -10,7 +10,7 @@ import typer
 
 from api.billing.listed_files import listed_in
 from api.billing.reconcile import Asked, Report
-from api.billing.stripe_account import listed
+from api.billing.stripe_account import SUBSCRIPTION, listed
 from api.cli.operator import actor_name
 from api.cli.options import Actor, CustomerKey, DataDir, Json, Reason
 from api.cli.output import note, say, say_json, say_table
@@ -86,7 +86,7 @@ def _compare(
                 Asked(
                     customer_id,
                     execute=execute,
-                    listed=None if file is None else listed_in(file, listed),
+                    listed=None if file is None else listed_in(file, listed, SUBSCRIPTION),
                 ),
                 actor=who[0] or actor_name(),
                 reason=who[1],

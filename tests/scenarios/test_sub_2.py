@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from api.billing.listed_files import listed_in
-from api.billing.stripe_account import listed
+from api.billing.stripe_account import SUBSCRIPTION, listed
 from api.domain.errors import InvalidInput
 from tests.support.clock import FakeClock
 from tests.support.reconciling import Pair, paired
@@ -73,7 +73,7 @@ async def test_an_exported_list_says_whom_to_read_and_the_provider_what_is_writt
         else:
             path.write_bytes(b"\n".join(orjson.dumps(s) for s in held))
         asked = both.stripe.faults.asked("/v1/subscriptions", "GET")
-        report = await both.sync(listed=listed_in(path, listed))
+        report = await both.sync(listed=listed_in(path, listed, SUBSCRIPTION))
         assert report.differing == 3
         assert both.stripe.faults.asked("/v1/subscriptions", "GET") == asked
         await both.desk.work()
@@ -84,4 +84,4 @@ async def test_a_file_that_is_no_list_is_refused_with_its_line(tmp_path: Path) -
     path = tmp_path / "list.jsonl"
     path.write_text('\n{"object": "invoice"}\n')
     with pytest.raises(InvalidInput, match=r"list\.jsonl:2"):
-        [page async for page in listed_in(path, listed)]
+        [page async for page in listed_in(path, listed, SUBSCRIPTION)]

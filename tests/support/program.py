@@ -90,7 +90,7 @@ def run(*arguments: str | Path, data_dir: Path | None = None, **settings: str) -
         settings["HEADROOM_DATA_DIR"] = str(data_dir)
     done = subprocess.run(  # noqa: S603 - our own program
         [HEADROOM, *map(str, arguments)],
-        env=_environment(**settings),
+        env=environment(**settings),
         capture_output=True,
         text=True,
         timeout=120,
@@ -107,7 +107,7 @@ def run_here(*arguments: str | Path, data_dir: Path, **settings: str) -> Ran:
     out, err = StringIO(), StringIO()
     try:
         with (
-            patch.dict(os.environ, _environment(**settings), clear=True),
+            patch.dict(os.environ, environment(**settings), clear=True),
             patch.object(sys, "argv", ["headroom", *map(str, arguments)]),
             redirect_stdout(out),
             redirect_stderr(err),
@@ -140,7 +140,7 @@ def serving(data_dir: Path, *options: str, **settings: str) -> Iterator[Server]:
     with errors.open("a") as written:
         process = subprocess.Popen(  # noqa: S603 - our own program
             [HEADROOM, "serve", "--port", "0", "--data-dir", data_dir, *options],
-            env=_environment(**settings),
+            env=environment(**settings),
             stdout=subprocess.PIPE,
             stderr=written,
             text=True,
@@ -169,7 +169,7 @@ def wait_until_gone(pids: list[int]) -> None:
         time.sleep(0.01)
 
 
-def _environment(**settings: str) -> dict[str, str]:
+def environment(**settings: str) -> dict[str, str]:
     """Return this process's environment without settings of Headroom, and with these."""
     ours = ("HEADROOM_", "STRIPE_", "DATABASE_", "REDIS_", "DUNNING_", "BILLING_", "PROMETHEUS_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
