@@ -54,22 +54,23 @@ async def test_a_replacement_cut_off_inside_any_call_leaves_one_price_to_a_looku
 async def test_a_push_killed_while_a_call_is_in_flight_is_completed_by_the_next(
     shop: Shop,
 ) -> None:
-    gate, held = asyncio.Event(), asyncio.Event()
+    gate, held, server = asyncio.Event(), asyncio.Event(), shop.sim.server
+    assert server is not None
 
     def hold(done: int, _total: int, _step: object) -> None:
         if done == 1:
-            shop.sim.server.arrived.clear()
-            shop.sim.server.gate = gate
+            server.arrived.clear()
+            server.gate = gate
             held.set()
 
     killed = asyncio.create_task(shop.push(progress=hold))
     async with asyncio.timeout(30):
         await held.wait()
-        await shop.sim.server.arrived.wait()
+        await server.arrived.wait()
     killed.cancel()
     with pytest.raises(asyncio.CancelledError):
         await killed
-    shop.sim.server.gate = None
+    server.gate = None
     gate.set()
     await shop.repeated(CATALOG)
     assert len(list(shop.sim.all("price"))) == len(KEYS)

@@ -79,6 +79,18 @@ async def test_a_live_key_pushes_only_when_that_is_confirmed(
         assert list(sim.all("product")) == []
         assert await pushes(api) == []
 
+        sim.door.key = live
+        shown = (await api.data(PUSH, reason="a look"))["pushCatalog"]
+        assert (shown["executed"], shown["live"], sim.faults.asked(method="POST")) == (
+            False,
+            True,
+            0,
+        )
+        done = (await api.data(PUSH, reason="go live", dry=False, sure=True))["pushCatalog"]
+        assert (done["executed"], done["live"]) == (True, True)
+        assert [price["lookup_key"] for price in sim.all("price")] == ["pro"]
+        assert [reason for _, reason in await pushes(api)] == ["go live"]
+
 
 async def test_no_reason_no_key_and_no_admin_push_nothing(
     database_url: str, redis_url: str, clock: FakeClock, sim: SimulatedStripe

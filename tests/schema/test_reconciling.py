@@ -50,7 +50,7 @@ async def ran(api: Api, reason: str, *, ended: bool = True) -> None:
     )
 
 
-async def runs(api: Api, **how: object) -> dict[str, Any]:
+async def runs(api: Api, **how: Any) -> dict[str, Any]:
     found: dict[str, Any] = (await api.data(RUNS, **how))["reconciliationRuns"]
     return found
 
