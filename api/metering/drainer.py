@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -20,8 +19,9 @@ from api.infra.lua import Script
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
 from api.infra.redis import RedisDoor
-from api.metering.journal import AWAITING, ORIGIN, UNDO, Entry, EntryId, entry_id, read, render
+from api.metering.journal import ORIGIN, Entry, EntryId, entry_id, read, render
 from api.metering.partitions import Partitions
+from api.metering.recording import write
 
 _sql = Queries.load("usage")
 
@@ -29,14 +29,7 @@ CUT = Script.load(__file__, "cut")
 
 ENTRIES_A_PASS = 2_000
 """Keeps one transaction short, for callers that wait for the next."""
-DECISION_DEADLINE = timedelta(minutes=2)
-"""How long units may be pending: longer than any decision takes that is still under way."""
 Rows = Sequence[Sequence[Any]]
-
-
-def undo_of(attempt: str) -> str:
-    """Return the name under which the record takes an attempt back, whoever does so."""
-    return f"~undo:{attempt}"
 
 
 class CountersReplaced(Unavailable):
@@ -160,7 +153,7 @@ class Drainer:
             claimed = await conn.fetch(_sql.claim_positions, *of_shards)
             before = {r["shard"]: (r["entry_ms"], r["entry_seq"]) for r in claimed}
             fresh = [e for s in shards for e in entries[s] if e.id > before.get(s, ORIGIN)]
-            await _write(conn, fresh)
+            await write(conn, fresh)
             moved = {s: max(lasts[s], before.get(s, ORIGIN)) for s in shards}
             await conn.execute(
                 _sql.move_positions,
@@ -234,105 +227,6 @@ async def _fenced(conn: Connection, epochs: Mapping[int, int]) -> list[int]:
     """
     rows = await conn.fetch(_sql.fence, list(epochs), list(epochs.values()))
     return [row["shard"] for row in rows]
-
-
-async def _write(conn: Connection, entries: Sequence[Entry]) -> None:
-    entries = await _undecided(conn, await _first_told(conn, entries))
-    if not entries:
-        return
-    undone = [e for e in entries if e.action == UNDO]
-    given_up = {(e.customer_id, e.operation_id) for e in undone}
-    awaiting = [
-        e
-        for e in entries
-        if e.action in AWAITING and (e.customer_id, e.operation_id) not in given_up
-    ]
-    if awaiting:
-        await _await_decision(conn, awaiting)
-    rows = [(e, n, f, u) for e in entries for n, (f, u) in enumerate(e.items) if u != 0]
-    await conn.fetchval(
-        _sql.record_events,
-        [e.customer_id for e, _, _, _ in rows],
-        [undo_of(e.operation_id) if e.action == UNDO else e.operation_id for e, _, _, _ in rows],
-        [n for _, n, _, _ in rows],
-        [e.at for e, _, _, _ in rows],
-        [f for _, _, f, _ in rows],
-        [-u if e.action == UNDO else u for e, _, _, u in rows],
-        ["release" if e.action == UNDO else e.action for e, _, _, _ in rows],
-        [_charged(e, n) for e, n, _, _ in rows],
-    )
-    if undone:
-        await conn.execute(
-            _sql.end_pending,
-            [e.customer_id for e in undone],
-            [e.operation_id for e in undone],
-            [e.at for e in undone],
-        )
-    named = [e for e in entries if e.fingerprint]
-    if named:
-        await conn.execute(
-            _sql.record_answers,
-            [e.customer_id for e in named],
-            [e.operation_id for e in named],
-            [e.at for e in named],
-            [e.expires_at or datetime.max.replace(tzinfo=UTC) for e in named],
-            [e.fingerprint for e in named],
-            [e.answer for e in named],
-        )
-
-
-async def _undecided(conn: Connection, entries: Sequence[Entry]) -> Sequence[Entry]:
-    """Leave out the taking back of attempts that were decided all the same.
-
-    Of two callers that had adopted one attempt, one was refused and the other was not.
-    """
-    undone = [e for e in entries if e.action == UNDO]
-    if not undone:
-        return entries
-    rows = await conn.fetch(
-        _sql.decided_attempts, [e.customer_id for e in undone], [e.operation_id for e in undone]
-    )
-    decided = {(row["customer_id"], row["attempt_id"]) for row in rows}
-    return [
-        e for e in entries if e.action != UNDO or (e.customer_id, e.operation_id) not in decided
-    ]
-
-
-async def _await_decision(conn: Connection, entries: Sequence[Entry]) -> None:
-    await conn.execute(
-        _sql.record_pending,
-        [e.customer_id for e in entries],
-        [e.operation_id for e in entries],
-        [e.at for e in entries],
-        [",".join(str(f) for f, _ in e.items) for e in entries],
-        [",".join(str(u) for _, u in e.items) for e in entries],
-        [",".join(str(_charged(e, n)) for n in range(len(e.items))) for e in entries],
-        DECISION_DEADLINE,
-    )
-
-
-def _charged(entry: Entry, item: int) -> int:
-    charged = entry.charged[item] if entry.charged else 0
-    return -charged if entry.action == UNDO else charged
-
-
-async def _first_told(conn: Connection, entries: Sequence[Entry]) -> list[Entry]:
-    """Leave out named operations that the record holds from another instant already.
-
-    Such a one was counted blind in an outage, and again by counters that had not heard of it.
-    """
-    named = [e for e in entries if e.fingerprint]
-    if not named:
-        return list(entries)
-    told = await conn.fetch(
-        _sql.told_before,
-        list(range(len(named))),
-        [e.customer_id for e in named],
-        [e.operation_id for e in named],
-        [e.at for e in named],
-    )
-    again = {(named[row["place"]].customer_id, named[row["place"]].id) for row in told}
-    return [e for e in entries if not e.fingerprint or (e.customer_id, e.id) not in again]
 
 
 def _release(waiters: Iterable[asyncio.Future[None]], error: Unavailable | None) -> None:

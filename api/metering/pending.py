@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
 from api.ledger.entries import lock
-from api.metering.drainer import undo_of
 from api.metering.hydration import Hydration
+from api.metering.recording import undo_of
 
 _sql = Queries.load("usage")
 

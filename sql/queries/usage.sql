@@ -232,6 +232,15 @@ returning true;
 -- It was decided after all.
 delete from credit_pending where customer_id = $1 and attempt_id = $2;
 
+-- name: drop_decided :exec
+-- Of what was just read as pending, attempts that were decided meanwhile: record_pending did not see
+-- the decision, nor the decision the row. After record_events, which waits for a decision that is
+-- under way; one that waits for it finds the row by itself. Primary key; credit_operations_by_attempt.
+delete from credit_pending as p
+using unnest($1::bigint[], $2::text[]) as awaiting (customer_id, attempt_id)
+join credit_operations as o using (customer_id, attempt_id)
+where p.customer_id = o.customer_id and p.attempt_id = o.attempt_id and p.state = 'open';
+
 -- name: told_pending :exec
 -- The counters know that it was voided.
 update credit_pending set told = true where customer_id = $1 and attempt_id = $2;

@@ -3,6 +3,7 @@
 Each test fails without the guard that it names.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -14,6 +15,12 @@ from api.ledger.charges import Outcome
 from tests.support.clock import FakeClock
 from tests.support.gate import ms
 from tests.support.pending import SHARD, Halfway, halfway
+from tests.support.waiting import eventually
+
+WAITS = (
+    "select exists (select from pg_stat_activity where datname = current_database()"
+    " and wait_event_type = 'Lock')"
+)
 
 
 @pytest.fixture
@@ -77,6 +84,26 @@ async def test_a_pending_row_that_came_late_to_a_decision_is_dropped_at_its_dead
     assert await acme.core.deadlines.turn(clock.now()) == 1
     assert await acme.pending() == []
     assert await acme.recorded() == (5, 2)
+
+
+async def test_what_is_decided_while_its_journal_is_recorded_leaves_nothing_pending(
+    acme: Halfway, clock: FakeClock
+) -> None:
+    await acme.give(10, clock.now())
+    made, open_ = await acme.pend(5, clock.now()), await acme.pend(1, clock.now())
+    database = acme.core.database
+
+    async def waits() -> bool:
+        return await database.fetchval(WAITS) is True
+
+    async with database.transaction() as conn:
+        decided = await acme.charges.decide_on(conn, acme.charge(made))
+        drain = asyncio.create_task(acme.drain())
+        await eventually(waits)
+    await drain
+    assert decided.outcome is Outcome.DONE
+    assert await acme.pending() == [(open_.reply.attempt, "open")]
+    assert await acme.recorded() == (6, 3)
 
 
 async def test_a_worker_that_died_before_it_told_the_counters_is_followed_by_the_next(

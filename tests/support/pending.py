@@ -101,10 +101,14 @@ class Halfway:
 
     async def decide(self, made: Attempt, *, until: datetime | None = None) -> Outcome:
         """Have the record decide, as the gate does."""
+        return (await self.charges.decide(self.charge(made, until=until))).outcome
+
+    def charge(self, made: Attempt, *, until: datetime | None = None) -> Charge:
+        """Return what the record is to decide."""
         at = datetime.fromtimestamp(made.reply.at_ms / 1000, self.core.clock.now().tzinfo)
         ((_, units),) = made.operation.items
         (charged,) = made.reply.charged
-        charge = Charge(
+        return Charge(
             customer_id=self.customer_id,
             operation_id=made.operation.operation_id,
             attempt=made.reply.attempt,
@@ -119,7 +123,6 @@ class Halfway:
             epoch=made.epoch,
             hold=None if until is None else HoldTerms(until, None),
         )
-        return (await self.charges.decide(charge)).outcome
 
     async def undo(self, made: Attempt) -> None:
         await Undo(self.core.door).undo(
