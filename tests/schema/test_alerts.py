@@ -36,7 +36,7 @@ async def raised(api: Api, *kinds: str) -> None:
         )
 
 
-async def listed(api: Api, **how: object) -> list[dict[str, Any]]:
+async def listed(api: Api, **how: Any) -> list[dict[str, Any]]:
     edges = (await api.data(LIST, **how))["alerts"]["edges"]
     return [edge["node"] for edge in edges]
 

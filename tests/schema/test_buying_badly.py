@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.dealing import Dealing
 
-OWN = (
+OWN: tuple[tuple[str, dict[str, Any]], ...] = (
     ("createCheckout", {"plan": "pro"}),
     ("createPortalSession", {}),
     ("changePlan", {"plan": "pro"}),
