@@ -53,7 +53,7 @@ async def test_what_was_asked_by_a_server_that_died_is_done_once_and_confirmed(
         }
 
         async def do(*said: str) -> str:
-            ran = await asyncio.to_thread(lambda: run(*said, **settings))
+            ran = await asyncio.to_thread(lambda: run(*said, data_dir=None, **settings))
             assert ran.status == 0, ran.err
             return ran.out.strip()
 
