@@ -85,6 +85,8 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Two lines for each request, at the level of our own decisions: kept for who asks for all.
+    logging.getLogger("stripe").setLevel(level if level == "DEBUG" else "WARNING")
 
 
 def counter(name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:

@@ -30,8 +30,16 @@ class _Machine:
 
 
 async def _run(port: int) -> None:
-    async with controlled(SimulatedStripe(_Machine()), port) as address:
-        print(address, flush=True)  # noqa: T201 - whoever started it reads where it listens
+    simulated = SimulatedStripe(_Machine())
+    async with controlled(simulated, port) as address:
+        print(address)  # noqa: T201 - whoever started it reads where it listens
+        told = {
+            "STRIPE_API_BASE": address,
+            "STRIPE_SECRET_KEY": simulated.key,
+            "STRIPE_WEBHOOK_SECRET": simulated.webhooks.secret,
+        }
+        said = " ".join(f"{name}={value}" for name, value in told.items())
+        print("export", said, flush=True)  # noqa: T201 - for a person to paste
         await asyncio.Event().wait()
 
 
