@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from api.billing import baskets
 from api.billing.acts import Action, Preview
+from api.billing.baskets import Basket, interval_of
 from api.billing.operations import Operation, Operations, Wish
 from api.billing.problems import ProviderRefused, RequestRefused, Unapplicable
 from api.catalog import subscriptions
 from api.catalog.customers import Customer, Customers
 from api.catalog.revisions import Revisions
 from api.catalog.subscriptions import SubscriptionRecord
-from api.domain.catalog import Catalog, Plan, Price
 from api.domain.errors import InvalidInput, NotFound
 from api.domain.event_order import TERMINAL
 from api.infra.postgres import Database
-
-MOST_QUANTITY = 10_000
 
 
 class When(StrEnum):
@@ -46,18 +44,6 @@ class By:
     reason: str
     key: str | None = None
     own: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Basket:
-    """What a checkout sells: a plan with add-ons, or a number of one pack."""
-
-    plan: str | None = None
-    price: str | None = None
-    add_ons: tuple[tuple[str, int], ...] = ()
-    pack: str | None = None
-    quantity: int = 1
-    promotion_code: str | None = None
 
 
 class BillingActions:
@@ -147,14 +133,14 @@ class BillingActions:
         subscription: str | None,
     ) -> Operation:
         """Hold so many of an add-on; none gives it up."""
-        _expect_quantity(quantity, least=0)
+        baskets.expect_quantity(quantity, least=0)
         found = await self._customers.get(customer)
         held = await self._held(found, subscription)
         catalog = self._revisions.newest.catalog
         sold = catalog.add_ons.get(add_on)
         if sold is None or not sold.sold_beside(held.plan or ""):
             raise InvalidInput(f"{add_on[:200]!r} is not sold beside this plan.")
-        price = _chosen(sold.prices, None, _interval(catalog, held.price), add_on)
+        price = baskets.chosen(sold.prices, None, interval_of(catalog, held.price), add_on)
         told = {"subscription": held.provider_id, "price": price.key, "quantity": quantity}
         said = {"add_on": add_on, "quantity": quantity, "subscription": subscription}
         wish = self._wish(Action.SET_ADD_ON, found, said, by)
@@ -174,27 +160,27 @@ class BillingActions:
     async def checkout(self, customer: str, basket: Basket, *, by: By, at: datetime) -> Operation:
         """Open a page where the customer buys; what was bought arrives by its events."""
         found = await self._customers.get(customer)
-        lines, trial_days = self._lines(found, basket, own=by.own)
+        wish = self._wish(Action.CHECKOUT, found, basket.said(), by)
+        known = await self.operations.known(wish)
+        if known is not None:
+            return known
+        catalog = self._revisions.newest.catalog
+        lines, trial_days = baskets.priced(catalog, found, basket, own=by.own)
+        held = await subscriptions.by_customer(self._database, found.id)
+        if basket.plan is not None:
+            baskets.expect_room(catalog, found, basket.plan, held)
         told: dict[str, Any] = {
             "customer_key": found.key,
             "provider_customer": await self._linked(found),
             "email": found.email,
             "lines": lines,
             "pack": basket.pack,
-            "trial_days": trial_days if await self._is_new(found) else None,
+            # A trial is given once.
+            "trial_days": None if held else trial_days,
             "promotion_code": basket.promotion_code,
             "success_url": self._back(),
             "cancel_url": self._back(),
         }
-        said = {
-            "plan": basket.plan,
-            "price": basket.price,
-            "add_ons": [list(one) for one in basket.add_ons],
-            "pack": basket.pack,
-            "quantity": basket.quantity,
-            "promotion_code": basket.promotion_code,
-        }
-        wish = self._wish(Action.CHECKOUT, found, said, by)
         return await self.operations.carry_out(wish, told, at)
 
     async def portal(self, customer: str, *, by: By, at: datetime) -> Operation:
@@ -219,8 +205,8 @@ class BillingActions:
         found = await self._customers.get(customer)
         held = await self._held(found, subscription)
         catalog = self._revisions.newest.catalog
-        wanted = _plan(catalog, plan, found, own=own)
-        chosen = _chosen(wanted.prices, price, _interval(catalog, held.price), plan)
+        wanted = baskets.plan_for(catalog, plan, found, own=own)
+        chosen = baskets.chosen(wanted.prices, price, interval_of(catalog, held.price), plan)
         return found, {
             "subscription": held.provider_id,
             "price": chosen.key,
@@ -247,35 +233,6 @@ class BillingActions:
         links = await self._customers.links(customer.id)
         return next((name for p, name in links if p == self.operations.acts.name), None)
 
-    async def _is_new(self, customer: Customer) -> bool:
-        """Whether it never had a subscription: a trial is given once."""
-        return not await subscriptions.by_customer(self._database, customer.id)
-
-    def _lines(
-        self, customer: Customer, basket: Basket, *, own: bool
-    ) -> tuple[list[dict[str, Any]], int | None]:
-        catalog = self._revisions.newest.catalog
-        if (basket.plan is None) == (basket.pack is None):
-            raise InvalidInput("A checkout sells a plan or a pack: say one of the two.")
-        _expect_quantity(basket.quantity, least=1)
-        if basket.pack is not None:
-            pack = catalog.packs.get(basket.pack)
-            if pack is None or (own and not pack.public) or not pack.serves(customer.type):
-                raise InvalidInput(f"There is no pack {basket.pack[:200]!r} for this customer.")
-            price = _chosen(pack.prices, basket.price, None, basket.pack)
-            return [{"price": price.key, "quantity": basket.quantity}], None
-        plan = _plan(catalog, basket.plan or "", customer, own=own)
-        price = _chosen(plan.prices, basket.price, None, plan.key)
-        lines = [{"price": price.key, "quantity": 1}]
-        for key, quantity in basket.add_ons:
-            _expect_quantity(quantity, least=1)
-            sold = catalog.add_ons.get(key)
-            if sold is None or not sold.sold_beside(plan.key):
-                raise InvalidInput(f"{key[:200]!r} is not sold beside {plan.key}.")
-            beside = _chosen(sold.prices, None, price.interval, key)
-            lines.append({"price": beside.key, "quantity": quantity})
-        return lines, price.trial_days
-
     def _back(self) -> str:
         if self._return_url is None:
             raise InvalidInput("Set BILLING_RETURN_URL: where customers come back to.")
@@ -283,34 +240,3 @@ class BillingActions:
 
     def _wish(self, action: Action, customer: Customer, said: dict[str, Any], by: By) -> Wish:
         return Wish(action, customer.id, said, by.actor, by.reason, by.key)
-
-
-def _plan(catalog: Catalog, key: str, customer: Customer, *, own: bool) -> Plan:
-    plan = catalog.plans.get(key)
-    if plan is None or (own and not plan.public) or not plan.serves(customer.type):
-        raise InvalidInput(f"There is no plan {key[:200]!r} for this customer.")
-    return plan
-
-
-def _interval(catalog: Catalog, price: str | None) -> str | None:
-    every = (p for plan in catalog.plans.values() for p in plan.prices)
-    return next((p.interval for p in every if p.key == price), None)
-
-
-def _chosen(prices: Iterable[Price], key: str | None, interval: str | None, what: str) -> Price:
-    """Return the price that is meant: the named one, else the only one, else of this interval."""
-    found = list(prices)
-    if key is not None:
-        found = [price for price in found if price.key == key]
-    elif len(found) > 1:
-        found = [price for price in found if price.interval == interval]
-    if not found:
-        raise InvalidInput(f"{what[:200]!r} has no such price.")
-    if len(found) > 1:
-        raise InvalidInput(f"{what[:200]!r} has several prices: say which one is meant.")
-    return found[0]
-
-
-def _expect_quantity(quantity: int, *, least: int) -> None:
-    if not least <= quantity <= MOST_QUANTITY:
-        raise InvalidInput(f"A quantity is {least} to {MOST_QUANTITY:,}.")

@@ -118,6 +118,15 @@ class Operations:
             return _same(known, wish)
         return _outcome(await self._attempt(_operation(row), at))
 
+    async def known(self, wish: Wish) -> Operation | None:
+        """Return what the wish's key began; None where it is to be judged, and carried out.
+
+        Asked before the wish is judged by the record: what was done may have changed that.
+        Raises: as ``carry_out``.
+        """
+        found = await self._by_key(self._database, wish)
+        return None if found is None else _same(found, wish)
+
     def expect_provider(self) -> None:
         """Go on only where a provider can be asked. Raises: Unavailable."""
         if not self.acts.answers:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from api.billing.actions import Basket, BillingActions, When
+from api.billing.actions import BillingActions, When
 from api.billing.acts import Preview
+from api.billing.baskets import Basket
 from api.billing.operations import Operation
 from api.billing.support_actions import SupportActions
 from api.cli.options import Actor, CustomerKey, DataDir, Json, Reason
@@ -24,7 +25,7 @@ operations = typer.Typer(no_args_is_help=True, help="What was asked of the provi
 
 GROUPS = {"checkout": checkout, "portal": portal, "operations": operations}
 
-_STATES = ("pending", "answered", "confirmed", "refused")
+_STATES = ("pending", "answered", "confirmed", "refused", "unknown")
 
 State = Annotated[str | None, typer.Option(help=f"One of {', '.join(_STATES)}; all by default.")]
 

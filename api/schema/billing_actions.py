@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import strawberry
 
-from api.billing.actions import Basket, By, Ending, When
+from api.billing.actions import By, Ending, When
+from api.billing.baskets import Basket
 from api.gates.principal import Scope
 from api.schema.billing_operations import BillingOperation, operation_of
 from api.schema.context import Context, Info

@@ -22,7 +22,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from api.billing.actions import Basket, Ending, When
+from api.billing.actions import Ending, When
+from api.billing.baskets import Basket
 from api.infra.engines.throwaway import ThrowawayEngines
 from tests.support.clock import FakeClock
 from tests.support.stripe_agreement import Agreement

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from api.billing.actions import Basket, BillingActions, By, Ending, When
+from api.billing.actions import BillingActions, By, Ending, When
+from api.billing.baskets import Basket
 from api.billing.catch_up import CatchUp
 from api.billing.claims import Claims
 from api.billing.operations import KEYS_KEPT, Operations
