@@ -28,6 +28,8 @@ class Server:
         """While set, an answer is decided at once and sent when the event happens."""
         self.arrived = asyncio.Event()
         """Set by each request."""
+        self.watch: Callable[[Request], Awaitable[None]] | None = None
+        """Awaited by each request before it is answered: a test looks at what stands open."""
         self._open: set[asyncio.StreamWriter] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -36,6 +38,8 @@ class Server:
         try:
             while True:
                 request = await _read(reader)
+                if self.watch is not None:
+                    await self.watch(request)
                 answer = await self._also(request) if self._also else None
                 if answer is None:
                     answer = self.door.answer(request)
