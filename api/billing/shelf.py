@@ -36,7 +36,8 @@ class ShelfPrice:
     """A price at the provider.
 
     ``lookup`` moves on when the price is replaced; ``marked`` is the same name, and stays.
-    ``interval`` is the provider's word, None for a price that is paid once.
+    ``interval`` is the provider's word, None for a price that is paid once. ``tax`` is its word
+    for whether tax is inside the amount; the catalog says nothing of it, so it stays.
     """
 
     id: str
@@ -47,6 +48,7 @@ class ShelfPrice:
     currency: str
     interval: str | None
     active: bool
+    tax: str | None = None
 
     @property
     def name(self) -> str | None:
@@ -74,6 +76,7 @@ class Act(StrEnum):
     """What a step does."""
 
     MAKE_PRODUCT = "make_product"
+    ADOPT_PRODUCT = "adopt_product"
     CHANGE_PRODUCT = "change_product"
     MARK_PRICE = "mark_price"
     MAKE_PRICE = "make_price"
@@ -98,6 +101,7 @@ class Step:
     name: str = ""
     price: Price | None = None
     old: str | None = None
+    tax: str | None = None
     beside: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -151,8 +155,10 @@ def product_id(catalog: str, item: str) -> str:
 def planned(catalog: Catalog, shelf: Shelf, *, retire: bool) -> Plan:
     """Return what makes ``shelf`` sell what the catalog sells.
 
-    Nothing is planned exactly if the two agree. What is sold no more is retired only if so asked.
+    Nothing is planned exactly if the two agree. What is sold no more is retired only if so asked;
+    what another catalog sells is left alone. Raises: InvalidInput, where that has one of our keys.
     """
+    shelf = _without_others(catalog, shelf)
     steps: list[Step] = []
     kept: set[str] = set()
     sold: set[str] = set()
@@ -174,6 +180,7 @@ def names(catalog: Catalog, shelf: Shelf) -> Mapping[str, str]:
     capitals, with ``_`` for whatever is neither letter nor digit. Two of one name are told apart
     by their kind, as ``STRIPE_PRODUCT_ADD_ON_TEAM``. Raises: InvalidInput, where prices cannot be.
     """
+    shelf = _without_others(catalog, shelf)
     found: dict[str, str] = {}
     for item, (_, prices) in _sold(catalog).items():
         kind, key = item.split(":", 1)
@@ -190,6 +197,25 @@ def names(catalog: Catalog, shelf: Shelf) -> Mapping[str, str]:
             if holder is not None:
                 found[name] = holder.id
     return {name: id_ for name, id_ in found.items() if id_ in shelf.products or "PRICE" in name}
+
+
+def _without_others(catalog: Catalog, shelf: Shelf) -> Shelf:
+    """Return the shelf without the prices of other catalogs, none of which may have our keys."""
+    theirs = {
+        product.id: product.catalog
+        for product in shelf.products.values()
+        if product.catalog not in (None, catalog.product)
+    }
+    sold = {price.key for _, prices in _sold(catalog).values() for price in prices}
+    for price in shelf.prices:
+        if price.product in theirs and price.lookup in sold:
+            raise InvalidInput(
+                f"The price {price.lookup!r} at the provider is of the catalog "
+                f"{theirs[price.product]!r} ({price.product}), and this one is "
+                f"{catalog.product!r}: two catalogs of one account need keys of their own. "
+                "Rename it in one of them."
+            )
+    return replace(shelf, prices=[one for one in shelf.prices if one.product not in theirs])
 
 
 def _sold(catalog: Catalog) -> dict[str, tuple[str, tuple[Price, ...]]]:
@@ -225,6 +251,8 @@ def _of_product(catalog: str, item: str, title: str, product: str, shelf: Shelf)
     known = shelf.products.get(product)
     if known is None:
         yield Step(Act.MAKE_PRODUCT, item, product, title)
+    elif known.item is None:
+        yield Step(Act.ADOPT_PRODUCT, item, product, title, old=known.name)
     elif (known.name, known.active, known.catalog, known.item) != (title, True, catalog, item):
         yield Step(Act.CHANGE_PRODUCT, item, product, title)
 
@@ -243,7 +271,7 @@ def _of_price(item: str, product: str, price: Price, shelf: Shelf) -> Iterable[S
         if holder.marked != price.key:  # so that it is known when its lookup key has moved on
             yield Step(Act.MARK_PRICE, item, product, name=price.key, old=holder.id)
         if not right:
-            yield replace(make, act=Act.REPLACE_PRICE, old=holder.id)
+            yield replace(make, act=Act.REPLACE_PRICE, old=holder.id, tax=holder.tax)
         elif not holder.active:
             yield Step(Act.REVIVE_PRICE, item, product, name=price.key, old=holder.id)
     for old in shelf.prices:

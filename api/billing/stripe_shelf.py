@@ -14,7 +14,8 @@ import msgspec
 from api.billing.problems import NotAtProvider, Unreadable
 from api.billing.shelf import Act, Shelf, ShelfPrice, ShelfProduct, Step
 from api.billing.stripe_api import StripeApi
-from api.billing.stripe_shapes import PRICE, Reference, id_of, read
+from api.billing.stripe_prices import PRICE
+from api.billing.stripe_shapes import Reference, id_of, read
 
 CATALOG = "headroom_catalog"
 ITEM = "headroom_item"
@@ -43,6 +44,9 @@ class _Price(msgspec.Struct):
     metadata: dict[str, str]
     lookup_key: str | None = None
     unit_amount: int | None = None
+    billing_scheme: str = "per_unit"
+    tax_behavior: str | None = None
+    transform_quantity: dict[str, Any] | None = None
     recurring: _Recurring | None = None
 
 
@@ -59,8 +63,8 @@ class StripeShelf:
 
     async def look(self) -> Shelf:
         """Read all products and prices, also those put away. Cost: a call for each hundred."""
-        products = [_product(one) for one in await self._api.pages("products")]
-        prices = [_price(one) for one in await self._api.pages("prices")]
+        products = [product_of(one) for one in await self._api.pages("products")]
+        prices = [price_of(one) for one in await self._api.pages("prices")]
         return Shelf({product.id: product for product in products}, prices)
 
     async def do(self, catalog: str, step: Step) -> None:
@@ -73,7 +77,7 @@ class StripeShelf:
         match step.act:
             case Act.MAKE_PRODUCT:
                 await self._make_product(step, {"id": step.product, **made_for})
-            case Act.CHANGE_PRODUCT:
+            case Act.CHANGE_PRODUCT | Act.ADOPT_PRODUCT:
                 about: Any = {**made_for, "active": True}
                 await self._api.ask(products.update_async(step.product, about))
             case Act.DEFAULT_PRICE:
@@ -122,6 +126,8 @@ def _terms(step: Step) -> dict[str, Any]:
     }
     if step.price.interval is not None:
         terms["recurring"] = {"interval": step.price.interval}
+    if step.tax is not None:
+        terms["tax_behavior"] = step.tax
     if step.act is Act.REPLACE_PRICE:
         terms["transfer_lookup_key"] = True
     return terms
@@ -137,7 +143,8 @@ def _once(catalog: str, step: Step) -> str:
     return f"headroom-shelf-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()}"
 
 
-def _product(obj: object) -> ShelfProduct:
+def product_of(obj: object) -> ShelfProduct:
+    """Return a product as Stripe tells it. Raises: Unreadable."""
     shape = read(obj, _Product, "product")
     return ShelfProduct(
         id=shape.id,
@@ -149,17 +156,20 @@ def _product(obj: object) -> ShelfProduct:
     )
 
 
-def _price(obj: object) -> ShelfPrice:
+def price_of(obj: object) -> ShelfPrice:
+    """Return a price as Stripe tells it. Raises: Unreadable."""
     shape = read(obj, _Price, "price")
     every = shape.recurring
+    by_the_one = shape.billing_scheme == "per_unit" and shape.transform_quantity is None
     plain = every is None or (every.interval_count == 1 and every.usage_type == "licensed")
     return ShelfPrice(
         id=shape.id,
         product=id_of(shape.product) or "",
         lookup=shape.lookup_key or None,
         marked=shape.metadata.get(PRICE),
-        amount_minor=shape.unit_amount,
+        amount_minor=shape.unit_amount if by_the_one else None,
         currency=shape.currency,
         interval=None if every is None else every.interval if plain else f"{every} of another kind",
         active=shape.active,
+        tax=None if shape.tax_behavior == "unspecified" else shape.tax_behavior,
     )

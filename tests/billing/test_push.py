@@ -6,7 +6,7 @@ import pytest
 
 from api.billing.shelf import Act
 from api.catalog.file import parse
-from api.domain.errors import Unavailable
+from api.domain.errors import InvalidInput, Unavailable
 from api.infra.postgres import Database
 from tests.support.clock import FakeClock
 from tests.support.pushing import CATALOG, DEARER, KEYS, STEPS, TEXT, Shop, catalog, pushing
@@ -222,3 +222,45 @@ async def test_a_price_that_lost_every_name_by_hand_is_sold_again_on_the_same_da
     await shop.push()
     assert shop.price("studio")["id"] != lost
     assert (await shop.push()).plan.steps == ()
+
+
+async def test_another_catalog_with_one_of_our_keys_is_refused_and_nothing_changed(
+    shop: Shop,
+) -> None:
+    await shop.push()
+    before = shop.writes
+    with pytest.raises(InvalidInput, match="is of the catalog 'shop'"):
+        await shop.push(catalog(('product = "shop"', 'product = "kiosk"')))
+    assert shop.writes == before
+
+
+async def test_another_catalog_in_the_same_account_is_left_alone(shop: Shop) -> None:
+    await shop.push()
+    held = shop.sim.all("price")
+    renamed = [(f"\n{key} = ", f"\nkiosk_{key} = ") for key in KEYS]
+    await shop.push(catalog(('product = "shop"', 'product = "kiosk"'), *renamed), retire=True)
+    assert [one for one in shop.sim.all("price") if one["id"] in {p["id"] for p in held}] == held
+    assert (await shop.push()).done == ()
+
+
+async def test_a_product_that_somebody_made_is_told_of_before_it_becomes_ours(shop: Shop) -> None:
+    v1 = shop.api.v1
+    product = (await shop.api.ask(v1.products.create_async({"name": "By hand"}))).id
+    await shop.api.ask(
+        v1.prices.create_async(
+            {
+                "product": product,
+                "currency": "usd",
+                "unit_amount": 8900,
+                "recurring": {"interval": "month"},
+                "lookup_key": "studio",
+                "tax_behavior": "inclusive",
+            }
+        )
+    )
+    pushed = await shop.push()
+    said = [str(step) for step in pushed.plan.steps]
+    assert "adopt product  plan:studio 'Studio' (instead of By hand)" in said
+    assert shop.sim.get(product)["name"] == "Studio"
+    assert shop.price("studio")["unit_amount"] == 9900
+    assert shop.price("studio")["tax_behavior"] == "inclusive"
