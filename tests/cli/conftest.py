@@ -8,6 +8,9 @@ import pytest
 from tests.support.program import CATALOG, Server, folder, run, serving
 from tests.support.stripe_process import Selling, selling
 
+PAYERS = 14
+"""One for each test that changes a subscription, and one for all that do not."""
+
 _numbers = count(1)
 
 
@@ -33,9 +36,9 @@ def customer(server: Server) -> str:
 
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Selling]:
-    """Return a server beside a simulated Stripe, with ten customers who hold the plan starter."""
+    """Return a server beside a simulated Stripe, with customers who hold the plan starter."""
     with selling() as opened:
-        keys = [f"payer-{number}" for number in range(10)]
+        keys = [f"payer-{number}" for number in range(PAYERS)]
         for name in keys:
             opened.done("customers", "create", name)
             opened.stripe.subscribe(name, "starter")
@@ -46,7 +49,7 @@ def shop() -> Iterator[Selling]:
 
 @pytest.fixture(scope="session")
 def _payers() -> Iterator[str]:
-    return iter([f"payer-{number}" for number in range(1, 10)])
+    return iter([f"payer-{number}" for number in range(1, PAYERS)])
 
 
 @pytest.fixture
