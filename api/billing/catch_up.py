@@ -136,6 +136,7 @@ class CatchUp:
 
     async def _read(self, since: datetime, at: datetime) -> CaughtUp:
         beyond = since < at - self._list.reach
+        due = await self._since(at)
         listed = missed = 0
         async for page in self._list.events_since(max(since, at - self._list.reach)):
             for event in page:
@@ -146,9 +147,10 @@ class CatchUp:
                     _missed.labels(event.type).inc()
         found = CaughtUp(since, listed, missed, beyond)
         async with self._database.transaction() as conn:
-            # An operator's pass may have begun later than the cursor, so it moves nothing then.
+            # An operator's pass may have begun later than the cursor, or than a first pass would,
+            # so it moves nothing then.
             known = await conn.fetchrow(_sql.cursor, self._list.name, _CURSOR)
-            if known is None or since <= known["reached_at"]:
+            if since <= (due if known is None else known["reached_at"]):
                 await conn.execute(_sql.move_cursor, self._list.name, _CURSOR, at, at)
             hour = window_of(at, timedelta(hours=1))
             if missed:

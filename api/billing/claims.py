@@ -99,6 +99,16 @@ class Claims:
         """Release the object; the next holder reads it anew."""
         await self._database.execute(_sql.unlock, self._provider, claim.object_id, claim.token)
 
+    async def abandon(self, claim: Claim, at: datetime) -> None:
+        """Give the object back with its events, as if none had been tried.
+
+        Raises: LockLost, where they are somebody else's already; Unavailable.
+        """
+        async with self._database.transaction() as conn:
+            await self.confirm(conn, claim)
+            await conn.execute(_sql.release, [event.id for event in claim.events], at)
+            await conn.execute(_sql.unlock, self._provider, claim.object_id, claim.token)
+
     async def again(self, events: Sequence[DueEvent], at: datetime) -> None:
         """Have events tried again at once, as if this attempt had not been made."""
         await self._database.execute(_sql.release, [event.id for event in events], at)

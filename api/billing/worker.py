@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from api.billing import invoices, looks
@@ -31,7 +32,7 @@ from api.infra.telemetry import correlated, counter
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 32
-"""Events of one process in hand; more are taken when half of them are done, many at a time."""
+"""Events of one process in hand. It asks for more when half are done, to take many at a time."""
 
 _handled = counter(
     "billing_webhook_handled", "Attempts to apply an event, by outcome.", ["type", "outcome"]
@@ -55,7 +56,7 @@ class InboxWorker:
         self._subscriptions = SubscriptionEvents(tools)
         self._purchases = PurchaseEvents(tools)
         self._payments = PaymentEvents(tools)
-        self._in_hand: set[asyncio.Task[None]] = set()
+        self._in_hand: dict[asyncio.Task[None], tuple[Claim, datetime]] = {}
         self._failed: list[BaseException] = []
 
     async def run_once(self, at: datetime) -> int:
@@ -76,29 +77,37 @@ class InboxWorker:
     async def begin(self, at: datetime, more: Callable[[], None] = lambda: None) -> int:
         """Take up events that are due, beside those in hand, and return how many.
 
-        A reading that takes long keeps no other event waiting. ``more`` is called when there is
-        room again. Raises: Unavailable, also where what was taken up before met it.
+        Whoever is woken takes what there is room for, however little: readings that take long keep
+        no other event waiting. ``more`` is called when there is room for many.
+        Raises: Unavailable, also where what was taken up before met it.
         """
         self._raise_failed()
         room = MOST_AT_ONCE - len(self._in_hand)
-        if room * 2 < MOST_AT_ONCE:
+        if room <= 0:
             return 0
         claims = await self._claims.take(at, room)
         for claim in claims:
             task = asyncio.create_task(self._handle(claim, at))
-            self._in_hand.add(task)
+            self._in_hand[task] = claim, at
             task.add_done_callback(lambda ended: self._ended(ended, more))
         return sum(len(claim.events) for claim in claims)
 
     async def stop(self) -> None:
-        """Drop what is in hand; it is due again when its locks have run out."""
-        for task in self._in_hand:
+        """Drop what is in hand, and give it back: another process need not wait for our locks."""
+        held = dict(self._in_hand)
+        for task in held:
             task.cancel()
-        if self._in_hand:
-            await asyncio.wait(self._in_hand)
+        if held:
+            await asyncio.wait(held)
+        dropped = [on for task, on in held.items() if task.cancelled()]
+        # Without a record to give it back to, it is due again when the locks have run out.
+        with suppress(Unavailable):
+            for claim, at in dropped:
+                with suppress(LockLost):
+                    await self._claims.abandon(claim, at)
 
     def _ended(self, task: asyncio.Task[None], more: Callable[[], None]) -> None:
-        self._in_hand.discard(task)
+        self._in_hand.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed.append(error)
         if len(self._in_hand) * 2 <= MOST_AT_ONCE or self._failed:

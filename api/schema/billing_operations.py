@@ -17,7 +17,8 @@ strawberry.enum(Action, name="BillingAction", description="What is asked of the 
 
 @strawberry.enum(
     description="PENDING: no answer is known, and it is asked again; ANSWERED: done there, not yet "
-    "read here; CONFIRMED: done, and what came of it is here; REFUSED: for good, see error."
+    "read here; CONFIRMED: done, and what came of it is here; REFUSED: for good, see error; "
+    "UNKNOWN: never answered, and it may have been done: look at the object before asking again."
 )
 class BillingState(StrEnum):
     """From asking to knowing."""
@@ -26,6 +27,7 @@ class BillingState(StrEnum):
     ANSWERED = "answered"
     CONFIRMED = "confirmed"
     REFUSED = "refused"
+    UNKNOWN = "unknown"
 
 
 @strawberry.type(description="An action at the payment provider; see docs/billing.md.")

@@ -10,12 +10,13 @@ create table provider_operations (
     action text not null,
     object_id text,
     request jsonb not null,
-    -- The caller's own name for it: said again it is the same operation.
+    -- The caller's own name for it, and within what: said again it is the same operation.
+    key_scope text not null,
     caller_key text,
     fingerprint text not null,
     state text not null default 'pending'
         constraint provider_operations_state
-        check (state in ('pending', 'answered', 'confirmed', 'refused')),
+        check (state in ('pending', 'answered', 'confirmed', 'refused', 'unknown')),
     answer jsonb,
     error text,
     attempts integer not null default 0,
@@ -28,7 +29,10 @@ create table provider_operations (
     ended_at timestamptz
 );
 create unique index provider_operations_by_key
-    on provider_operations (coalesce(customer_id, 0), caller_key) where caller_key is not null;
+    on provider_operations (key_scope, caller_key) where caller_key is not null;
+-- An older operation is never done after a newer one on the same object.
+create unique index provider_operations_one_by_one
+    on provider_operations (provider, object_id) where state = 'pending';
 create index provider_operations_due on provider_operations (next_attempt_at, id)
     where state = 'pending';
 create index provider_operations_unconfirmed on provider_operations (provider, object_id)

@@ -57,7 +57,7 @@ delete from webhook_events where ctid = any (array(
 -- confirmed by what is read after it. One scan a turn.
 delete from provider_operations where ctid = any (array(
     select ctid from provider_operations
-    where state in ('confirmed', 'refused') and ended_at < $1 limit $2
+    where state in ('confirmed', 'refused', 'unknown') and ended_at < $1 limit $2
 )) returning 1;
 
 -- name: old_findings :many
