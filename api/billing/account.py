@@ -24,6 +24,22 @@ class Listed:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """One object of a list that cannot be told in our words; the others are not held up by it."""
+
+    id: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountIdentity:
+    """Which of the provider's accounts a key is of; ``id`` is None where the key may not ask."""
+
+    id: str | None
+    live: bool
+
+
 class Account(Protocol):
     """Everything that one provider holds for us.
 
@@ -40,21 +56,31 @@ class Account(Protocol):
         """Whether anything can be asked: a key is configured."""
         ...
 
+    async def identity(self) -> AccountIdentity:
+        """Read which account this is."""
+        ...
+
+    async def customers_of(self, key: str) -> list[str]:
+        """Find the provider's customers of this name; one that is new may not be found yet."""
+        ...
+
     def subscriptions(self, customer: str | None = None) -> AsyncGenerator[list[Listed]]:
         """Yield every subscription, also those that ended, a page at a time."""
         ...
 
-    def paid_checkouts(self, since: datetime) -> AsyncGenerator[list[str]]:
+    def paid_checkouts(self, since: datetime) -> AsyncGenerator[list[str | Odd]]:
         """Yield the paid checkouts of packs since an instant, a page at a time."""
         ...
 
-    def money_back(self, since: datetime) -> AsyncGenerator[list[tuple[str, PaymentFact]]]:
-        """Yield what refunds and disputes begun since an instant say of which payment, by page."""
+    def money_back(
+        self, since: datetime, until: datetime | None = None
+    ) -> AsyncGenerator[list[tuple[str, PaymentFact] | Odd]]:
+        """Yield what refunds and disputes begun in that time say of which payment, by page."""
         ...
 
     def invoices(
         self, since: datetime | None, customer: str | None = None
-    ) -> AsyncGenerator[list[ProviderInvoice]]:
+    ) -> AsyncGenerator[list[ProviderInvoice | Odd]]:
         """Yield invoices made since an instant or ever, of a customer or of all, by page."""
         ...
 

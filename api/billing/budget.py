@@ -56,6 +56,10 @@ class Budget:
         if start > now:
             await self._sleep(start - now)
 
+    async def rest(self, seconds: float) -> None:
+        """Wait before something is asked once more; others go on meanwhile."""
+        await self._sleep(seconds)
+
     def pause(self, seconds: float | None) -> None:
         """Ask nothing for a while, as the provider said (``Retry-After``)."""
         wait = WITHOUT_A_WORD_SECONDS if seconds is None else max(seconds, 0)

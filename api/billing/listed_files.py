@@ -15,7 +15,10 @@ from typing import Any
 import orjson
 
 from api.billing.account import Listed
+from api.billing.differences import Difference, Kind
+from api.catalog.subscriptions import SubscriptionRecord
 from api.domain.errors import InvalidInput
+from api.domain.event_order import TERMINAL
 
 _IN_A_PAGE = 100
 _IDS = ("id", "Subscription ID")
@@ -73,3 +76,15 @@ def _expect_id(said: object, beginning: str, where: str) -> None:
         raise InvalidInput(f"{where}: this names no subscription.")
     if not said.startswith(beginning):
         raise InvalidInput(f"{where}: {said[:100]!r} is no subscription's id ({beginning}…).")
+
+
+def by_status(one: Listed, ours: SubscriptionRecord | None) -> Difference | None:
+    """Compare what little an export says."""
+    over = one.status in {status.value for status in TERMINAL}
+    if ours is None:
+        said = (("status", "", one.status or ""),)
+        return None if over else Difference(Kind.MISSING, one.id, None, said)
+    if one.status is None or one.status == ours.status.value:
+        return None
+    said = (("status", ours.status.value, one.status),)
+    return Difference(Kind.CHANGED, one.id, ours.customer_id, said)

@@ -59,6 +59,14 @@ async def look(
     )
 
 
+async def parked(
+    conn: Connection, provider: str, kind: Look, object_ids: Sequence[str]
+) -> set[str]:
+    """Return which of these objects a person is to see to before they are read again."""
+    rows = await conn.fetch(_sql.parked_looks, provider, list(object_ids), PREFIX + kind)
+    return {row["object_id"] for row in rows}
+
+
 def named_by(payload: Payload, object_id: str) -> str:
     """Return what is to be read: the locked object, or one that is written under its lock."""
     return str(payload.get("look", object_id))

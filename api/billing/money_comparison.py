@@ -1,16 +1,18 @@
 """Comparing what was paid: purchases of packs, refunds and disputes, invoices.
 
-What differs is left to be read anew, as everything that a pass finds.
+What differs is left to be read anew, as everything that a pass finds. What cannot be understood
+is told, and the rest is compared.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
+from typing import TypeVar
 
-from api.billing.account import Account
+from api.billing.account import Account, Odd
 from api.billing.findings import Finding, QueueKind, enqueue
 from api.billing.invoices import DRAFT
 from api.billing.looks import Look, look
@@ -22,6 +24,8 @@ _sql = Queries.load("reconciliation")
 
 _IN_A_BATCH = 500
 
+_Told = TypeVar("_Told")
+
 
 class MoneyComparison:
     """One pass's look at the provider's money; it adds to the pass's ``counts``."""
@@ -32,6 +36,7 @@ class MoneyComparison:
         account: Account,
         run_id: int,
         counts: Counter[str],
+        odd: Callable[[Odd], None],
         *,
         execute: bool,
     ) -> None:
@@ -39,13 +44,15 @@ class MoneyComparison:
         self._account = account
         self._run_id = run_id
         self._counts = counts
+        self._odd = odd
         self._execute = execute
 
     async def purchases(self, since: datetime, at: datetime) -> None:
         """Have paid checkouts read whose credits were never given."""
         provider = self._account.name
         async with aclosing(self._account.paid_checkouts(since)) as pages:
-            async for page in pages:
+            async for listed in pages:
+                page = self._understood(listed)
                 rows = await self._database.fetch(_sql.not_granted, provider, page)
                 lacking = [row["id"] for row in rows]
                 self._counts["purchases"] += len(page)
@@ -58,14 +65,27 @@ class MoneyComparison:
                         finding = Finding(QueueKind.MISSING_CREDITS, checkout, None)
                         await enqueue(conn, provider, finding, at)
 
-    async def money_back(self, since: datetime, at: datetime) -> None:
-        """Have payments read of which refunds or disputes are not known as they stand."""
-        async with aclosing(self._account.money_back(since)) as pages:
-            async for page in pages:
+    async def money_back(self, since: datetime, kept_since: datetime, at: datetime) -> None:
+        """Have payments read of which refunds or disputes are not known as they stand.
+
+        What was begun before ``kept_since`` is still known here only of what bought a pack.
+        """
+        if since < kept_since:
+            await self._money_back(since, kept_since, at, packs_only=True)
+        await self._money_back(max(since, kept_since), None, at, packs_only=False)
+
+    async def _money_back(
+        self, since: datetime, until: datetime | None, at: datetime, *, packs_only: bool
+    ) -> None:
+        async with aclosing(self._account.money_back(since, until)) as pages:
+            async for listed in pages:
+                page = self._understood(listed)
+                if not page:
+                    continue
                 said = [(name, f.object_id, f.amount_minor, f.stands) for name, f in page]
                 columns = (list(column) for column in zip(*said, strict=True))
                 rows = await self._database.fetch(
-                    _sql.payments_unlike, self._account.name, *columns
+                    _sql.payments_unlike, self._account.name, *columns, packs_only
                 )
                 self._counts["payments_differing"] += len(rows)
                 await self._look(Look.PAYMENT, [row["payment_id"] for row in rows], at)
@@ -76,7 +96,10 @@ class MoneyComparison:
         Those of nobody whom we know are left alone, as their subscriptions are.
         """
         async with aclosing(self._account.invoices(since, customer)) as pages:
-            async for page in pages:
+            async for listed in pages:
+                page = self._understood(listed)
+                if not page:
+                    continue
                 columns = (list(column) for column in zip(*map(_compared, page), strict=True))
                 rows = await self._database.fetch(
                     _sql.invoices_unlike, self._account.name, *columns
@@ -99,6 +122,16 @@ class MoneyComparison:
             after = rows[-1]["id"]
             self._counts["invoices_differing"] += len(rows)
             await self._look(Look.INVOICE, [row["provider_id"] for row in rows], at)
+
+    def _understood(self, listed: Sequence[_Told | Odd]) -> list[_Told]:
+        """Return what of a page can be compared, and tell of the rest."""
+        found: list[_Told] = []
+        for one in listed:
+            if isinstance(one, Odd):
+                self._odd(one)
+            else:
+                found.append(one)
+        return found
 
     async def _look(self, kind: Look, names: Sequence[str], at: datetime) -> None:
         if self._execute and names:

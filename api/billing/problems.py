@@ -90,6 +90,10 @@ class BadQuantity(Unapplicable):
     at_once = True
 
 
+class OtherAccount(InvalidInput):
+    """The key is of another of the provider's accounts, or modes, than the record was made from."""
+
+
 class ProviderRefused(HeadroomError):
     """The provider refuses what was asked of it, for good; ``declined``: for want of a payment."""
 
@@ -105,6 +109,14 @@ class RequestRefused(ProviderRefused):
     """The provider refuses it as things stand, and paying would not help."""
 
     status = 409
+
+
+class KeyRefused(Unavailable):
+    """The provider does not take our key; asking again does not help before it is set anew."""
+
+
+class KeyLacksRight(KeyRefused):
+    """The key holds, and may not do this."""
 
 
 class Throttled(Unavailable):

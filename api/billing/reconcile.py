@@ -13,14 +13,16 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from api.billing.account import Account, Listed
+from api.billing.account import Account, Listed, Odd
 from api.billing.differences import Difference, Kind, difference
 from api.billing.double_invoices import find_double_invoices
 from api.billing.findings import Finding, QueueKind, enqueue
-from api.billing.looks import Look, look
+from api.billing.listed_files import by_status
+from api.billing.listed_payers import ListedPayers
+from api.billing.looks import Look, look, parked
 from api.billing.money_comparison import MoneyComparison
 from api.billing.problems import UnknownPrice
-from api.billing.provider import ProviderSubscription
+from api.billing.same_account import SameAccount
 from api.billing.translation import record_of
 from api.catalog import audit, subscriptions
 from api.catalog.revisions import Revisions
@@ -36,8 +38,11 @@ _sql = Queries.load("reconciliation")
 
 MOST_SHOWN = 1_000
 PURCHASES_BACK = timedelta(days=30)
+NOT_LINKED = "not_linked"
+"""Counted where the provider is not known to have a customer of that name."""
+KEEP_PAYMENTS = timedelta(days=90)
 _IN_A_BATCH = 500
-_ABANDONED_AFTER = timedelta(days=1)
+_A_DAY = timedelta(days=1)
 
 Progress = Callable[[int, int], None]
 """Told how many were compared, and how many of them differ."""
@@ -54,7 +59,7 @@ class Report:
 
     @property
     def differing(self) -> int:
-        """How many subscriptions differ."""
+        """How many subscriptions differ, or cannot be read, as some of the money."""
         return sum(self.counts[kind.value] for kind in Kind)
 
     def note(self, found: Difference) -> None:
@@ -62,6 +67,10 @@ class Report:
         self.counts[found.kind.value] += 1
         if len(self.differences) < MOST_SHOWN:
             self.differences.append(found)
+
+    def odd(self, one: Odd) -> None:
+        """Count and keep what cannot be told in our words."""
+        self.note(Difference(Kind.UNREADABLE, one.id, None, (("problem", "", one.problem),)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +84,25 @@ class Asked:
 
 
 class Reconciliation:
-    """Passes over one provider's subscriptions, and over what was paid."""
+    """Passes over one provider's subscriptions, and over what was paid.
 
-    def __init__(self, database: Database, account: Account, revisions: Revisions) -> None:
+    ``keep_payments``: for how long is known here what was said of payments that bought no pack.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        account: Account,
+        revisions: Revisions,
+        *,
+        keep_payments: timedelta = KEEP_PAYMENTS,
+    ) -> None:
         self._database = database
         self._account = account
         self._revisions = revisions
+        self.account = SameAccount(database, account)
+        self._payers = ListedPayers(database, account)
+        self._keep_payments = keep_payments
 
     async def run(
         self,
@@ -93,26 +115,29 @@ class Reconciliation:
     ) -> Report:
         """Compare, and where it is to ``execute`` leave looks and findings for what differs.
 
-        Raises: InvalidInput without a key, Unavailable, Throttled. Memory: a page, and what the
-        report shows. Cost: a call for each hundred subscriptions, with four statements, and for
-        each hundred invoices, refunds, disputes and checkouts, with one.
+        Raises: InvalidInput without a key, OtherAccount, Unavailable, Throttled. Memory: a page,
+        and what the report shows. Cost: a call for each hundred subscriptions, with four
+        statements, and for each hundred invoices, refunds, disputes and checkouts, with one.
         """
         if not self._account.reads:
             raise InvalidInput("Nothing can be compared without a key: set STRIPE_SECRET_KEY.")
         report = Report(await self._begin(asked, actor, reason, at), asked.execute)
-        error: str | None = None
+        error: str | None = "It was cut off before its end."
         try:
+            await self.account.require(at)
             catalog = (await self._revisions.current()).catalog
-            async for page in self._pages(asked):
+            names = await self._names(report, asked)
+            async for page in self._pages(asked, names):
                 await self._compare(report, catalog, page, at)
                 if progress is not None:
                     progress(report.counts["compared"], report.differing)
             await self._only_here(report, asked.customer_id, at)
             if asked.listed is None:
-                await self._compare_money(report, asked, at)
+                await self._compare_money(report, asked, names, at)
             if asked.execute and asked.customer_id is None:
                 doubles = await find_double_invoices(self._database, self._account.name, at)
                 report.counts["double_invoices"] += doubles
+            error = None
         except HeadroomError as raised:
             error = raised.message
             raise
@@ -120,21 +145,29 @@ class Reconciliation:
             await self._database.execute(
                 _sql.end_run, report.run_id, at, dict(report.counts), error
             )
-            await self._database.execute(_sql.forget_seen, report.run_id, at - _ABANDONED_AFTER)
+            await self._database.execute(_sql.forget_seen, report.run_id, at - _A_DAY)
         return report
 
-    async def _compare_money(self, report: Report, asked: Asked, at: datetime) -> None:
+    async def _compare_money(
+        self, report: Report, asked: Asked, names: Sequence[str], at: datetime
+    ) -> None:
         """Compare what was paid; after the subscriptions, which say whose invoices are ours."""
         money = MoneyComparison(
-            self._database, self._account, report.run_id, report.counts, execute=asked.execute
+            self._database,
+            self._account,
+            report.run_id,
+            report.counts,
+            report.odd,
+            execute=asked.execute,
         )
         if asked.customer_id is None:
             since = at - asked.purchases_back
             await money.purchases(since, at)
-            await money.money_back(since, at)
+            # A day less: what is compared must not be forgotten meanwhile.
+            await money.money_back(since, at - self._keep_payments + _A_DAY, at)
             await money.invoices(since, None, at)
             return
-        for name in await self._names(asked.customer_id):
+        for name in names:
             await money.invoices(None, name, at)
 
     async def runs(self, first: int = 20, before: int | None = None) -> list[Record]:
@@ -166,7 +199,16 @@ class Reconciliation:
             )
         return run_id
 
-    async def _pages(self, asked: Asked) -> AsyncIterator[list[Listed]]:
+    async def _names(self, report: Report, asked: Asked) -> list[str]:
+        """Return how the provider calls the one customer whom the pass is about."""
+        if asked.customer_id is None:
+            return []
+        names = await self._payers.names(asked.customer_id)
+        if not names:
+            report.counts[NOT_LINKED] = 1
+        return names
+
+    async def _pages(self, asked: Asked, names: Sequence[str]) -> AsyncIterator[list[Listed]]:
         if asked.listed is not None:
             async for page in asked.listed:
                 yield page
@@ -175,15 +217,10 @@ class Reconciliation:
                 async for page in pages:
                     yield page
         else:
-            for name in await self._names(asked.customer_id):
+            for name in names:
                 async with aclosing(self._account.subscriptions(name)) as pages:
                     async for page in pages:
                         yield page
-
-    async def _names(self, customer_id: int) -> list[str]:
-        """Return how the provider calls a customer."""
-        links = await self._database.fetch(_sql.links_of, self._account.name, customer_id)
-        return [link["provider_id"] for link in links]
 
     async def _compare(
         self, report: Report, catalog: Catalog, page: Sequence[Listed], at: datetime
@@ -191,7 +228,7 @@ class Reconciliation:
         ids = [one.id for one in page]
         provider = self._account.name
         known = await subscriptions.named(self._database, provider, ids)
-        payers = await self._payers([one.told for one in page if one.told is not None])
+        payers = await self._payers.of([one.told for one in page if one.told is not None])
         await self._database.execute(_sql.note_seen, report.run_id, ids)
         found: list[Difference] = []
         for one in page:
@@ -222,7 +259,7 @@ class Reconciliation:
                 return Difference(
                     Kind.UNREADABLE, one.id, customer_id, (("problem", "", one.problem),)
                 )
-            return _by_status(one, ours)
+            return by_status(one, ours)
         payer = payers.get(told.id, customer_id)
         if payer is None:
             if told.status in TERMINAL:
@@ -245,30 +282,6 @@ class Reconciliation:
             if one_side is not None and one_side.status not in TERMINAL:
                 _add_up(report, side, one_side, prices)
         return difference(record, ours)
-
-    async def _payers(self, told: Sequence[ProviderSubscription]) -> dict[str, int]:
-        """Return who pays for each, as the inbox would say."""
-        links = await self._database.fetch(
-            _sql.payers, self._account.name, [one.customer for one in told]
-        )
-        keys = [one.customer_key for one in told if one.customer_key is not None]
-        named = {row["key"]: row["id"] for row in await self._database.fetch(_sql.named, keys)}
-        linked = {row["provider_id"]: row["customer_id"] for row in links}
-        found: dict[str, int] = {}
-        for one in told:
-            payer = linked.get(one.customer)
-            if one.customer_key is not None:
-                payer = named.get(one.customer_key)
-            elif payer is None and one.status not in TERMINAL:
-                payer = await self._introduced(one.customer)
-            if payer is not None:
-                found[one.id] = payer
-        return found
-
-    async def _introduced(self, customer: str) -> int | None:
-        key = await self._account.customer_key(customer)
-        rows = [] if key is None else await self._database.fetch(_sql.named, [key])
-        return rows[0]["id"] if rows else None
 
     async def _only_here(self, report: Report, customer_id: int | None, at: datetime) -> None:
         after = 0
@@ -303,7 +316,10 @@ class Reconciliation:
             return
         provider = self._account.name
         async with self._database.transaction() as conn:
+            gone = [one.subscription_id for one in found if one.kind is Kind.GONE]
+            seen = await parked(conn, provider, Look.SUBSCRIPTION, gone)
             ids = [one.subscription_id for one in found if one.healable]
+            ids = [name for name in ids if name not in seen]
             await look(conn, provider, Look.SUBSCRIPTION, ids, at)
             for one in found:
                 if one.kind is Kind.UNKNOWN:
@@ -322,15 +338,3 @@ def _add_up(
     price = prices.get(record.price or "")
     if price is not None:
         report.counts[f"{side}:{price.currency}:{price.interval}"] += price.amount_minor
-
-
-def _by_status(one: Listed, ours: SubscriptionRecord | None) -> Difference | None:
-    """Compare what little an export says."""
-    over = one.status in {status.value for status in TERMINAL}
-    if ours is None:
-        said = (("status", "", one.status or ""),)
-        return None if over else Difference(Kind.MISSING, one.id, None, said)
-    if one.status is None or one.status == ours.status.value:
-        return None
-    said = (("status", ours.status.value, one.status),)
-    return Difference(Kind.CHANGED, one.id, ours.customer_id, said)

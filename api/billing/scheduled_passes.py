@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from api.billing.reconcile import Asked, Reconciliation
-from api.catalog.alerts import alert
+from api.catalog.alerts import alert, window_of
 from api.domain.errors import HeadroomError
 from api.infra.postgres import Database
 
@@ -25,24 +25,28 @@ class ScheduledPasses:
         self._database = database
         self._reconciliation = reconciliation
 
-    async def daily(self, at: datetime, position: int) -> int:
-        """Compare all subscriptions, and the money of thirty days."""
-        await self._pass(Asked(execute=True), "the daily pass", at)
-        return position
+    async def daily(self, at: datetime, position: int) -> int | None:
+        """Compare all subscriptions, and the money of thirty days; None where it did not end."""
+        ended = await self._pass(Asked(execute=True), "the daily pass", at)
+        return position if ended else None
 
-    async def weekly(self, at: datetime, position: int) -> int:
+    async def weekly(self, at: datetime, position: int) -> int | None:
         """Compare all subscriptions, and the money of more than a year."""
         asked = Asked(execute=True, purchases_back=_FURTHER_BACK)
-        await self._pass(asked, "the weekly pass", at)
-        return position
+        return position if await self._pass(asked, "the weekly pass", at) else None
 
-    async def _pass(self, asked: Asked, reason: str, at: datetime) -> None:
+    async def _pass(self, asked: Asked, reason: str, at: datetime) -> bool:
         try:
             report = await self._reconciliation.run(asked, actor=_ACTOR, reason=reason, at=at)
         except HeadroomError as error:
-            message = f"{reason} could not be ended: {error.message} Run `headroom reconcile`."
-            await alert(self._database, "reconciliation_failed", message, at=at, period=at)
-            return
+            message = (
+                f"{reason} could not be ended, and is tried again in some minutes: {error.message}"
+            )
+            # Once a day, however often it is tried again.
+            day = window_of(at, DAILY)
+            kind = "reconciliation_failed"
+            await alert(self._database, kind, message, at=at, period=day, subject=reason)
+            return False
         elsewhere = ("missing_credits", "payments_differing", "invoices_differing")
         wrong = report.differing + sum(report.counts[name] for name in elsewhere)
         if wrong >= MANY or report.counts["unreadable"]:
@@ -59,3 +63,4 @@ class ScheduledPasses:
                 period=at,
                 detail=detail,
             )
+        return True

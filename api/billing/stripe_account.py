@@ -5,18 +5,22 @@ Failure policy: that of ``stripe_api``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from api.billing import stripe_payments, stripe_shapes
-from api.billing.account import Listed
-from api.billing.problems import NotAtProvider, Unreadable
+from api.billing.account import AccountIdentity, Listed, Odd
+from api.billing.problems import KeyLacksRight, NotAtProvider, Unreadable
 from api.billing.provider import ProviderInvoice, ProviderSubscription
 from api.billing.stripe_door import StripeDoor
 from api.domain.event_order import TERMINAL
 from api.domain.payments import PaymentFact
+
+_Told = TypeVar("_Told")
+
+_MOST_FOUND = 100
 
 SUBSCRIPTION = "sub_"
 """What the ids of subscriptions begin with."""
@@ -26,8 +30,8 @@ class StripeAccount:
     """Everything that Stripe holds for us; its calls wait for background work's share."""
 
     def __init__(self, door: StripeDoor) -> None:
-        self._door = door
-        self._api = door.api.background
+        self._door = door.background
+        self._api = self._door.api
 
     @property
     def name(self) -> str:
@@ -38,6 +42,30 @@ class StripeAccount:
     def reads(self) -> bool:
         """Whether anything can be asked: a key is configured."""
         return self._api.answers
+
+    async def identity(self) -> AccountIdentity:
+        """Read which account the key is of; a restricted key may not be allowed to.
+
+        Raises: Unavailable. Cost: one call.
+        """
+        try:
+            found = await self._api.read("account")
+        except KeyLacksRight:
+            return AccountIdentity(None, self._api.live)
+        return AccountIdentity(str(found["id"]), self._api.live)
+
+    async def customers_of(self, key: str) -> list[str]:
+        """Search for who was made under this name, or subscribed under it.
+
+        Stripe's search knows of what is new within a minute or, at times, hours. Cost: two calls.
+        Raises: Unavailable, Unreadable where the account cannot be searched.
+        """
+        said = key.replace("\\", "\\\\").replace('"', '\\"')
+        query = f'metadata["{stripe_shapes.LINK}"]:"{said}"'
+        made = await self._api.read("customers", "search", query=query, limit=_MOST_FOUND)
+        sold = await self._api.read("subscriptions", "search", query=query, limit=_MOST_FOUND)
+        found = [one["id"] for one in made["data"]] + [one["customer"] for one in sold["data"]]
+        return list(dict.fromkeys(found))
 
     async def subscriptions(self, customer: str | None = None) -> AsyncGenerator[list[Listed]]:
         """Yield every subscription, also those that ended, a hundred at a time.
@@ -51,7 +79,7 @@ class StripeAccount:
             async for page in pages:
                 yield [await self._whole(listed(one)) for one in page]
 
-    async def paid_checkouts(self, since: datetime) -> AsyncGenerator[list[str]]:
+    async def paid_checkouts(self, since: datetime) -> AsyncGenerator[list[str | Odd]]:
         """Yield the paid checkouts of packs that were begun since an instant."""
         pages = self._api.each_page(
             "checkout",
@@ -61,26 +89,36 @@ class StripeAccount:
         )
         async with aclosing(pages):
             async for page in pages:
-                told = [stripe_payments.session(one) for one in page]
-                yield [one.id for one in told if one.paid and stripe_payments.sells_pack(one)]
+                yield [
+                    one if isinstance(one, Odd) else one.id
+                    for one in _each(stripe_payments.session, page)
+                    if isinstance(one, Odd) or (one.paid and stripe_payments.sells_pack(one))
+                ]
 
-    async def money_back(self, since: datetime) -> AsyncGenerator[list[tuple[str, PaymentFact]]]:
+    async def money_back(
+        self, since: datetime, until: datetime | None = None
+    ) -> AsyncGenerator[list[tuple[str, PaymentFact] | Odd]]:
         """Yield refunds and disputes begun since an instant. Cost: a call for each hundred."""
-        begun = {"created": {"gte": int(since.timestamp())}}
+        created = {"gte": int(since.timestamp())}
+        if until is not None:
+            created["lt"] = int(until.timestamp())
         for listing, told_of in (
             ("refunds", stripe_payments.refund),
             ("disputes", stripe_payments.dispute),
         ):
-            async with aclosing(self._api.each_page(listing, **begun)) as pages:
+            async with aclosing(self._api.each_page(listing, created=created)) as pages:
                 async for page in pages:
-                    told = [told_of(one) for one in page]
-                    found = [(payment, fact) for payment, fact in told if payment is not None]
-                    if found:
-                        yield found
+                    found: list[tuple[str, PaymentFact] | Odd] = []
+                    for one in _each(told_of, page):
+                        if isinstance(one, Odd):
+                            found.append(one)
+                        elif one[0] is not None:
+                            found.append((one[0], one[1]))
+                    yield found
 
     async def invoices(
         self, since: datetime | None, customer: str | None = None
-    ) -> AsyncGenerator[list[ProviderInvoice]]:
+    ) -> AsyncGenerator[list[ProviderInvoice | Odd]]:
         """Yield invoices as far as the list shows them. Cost: a call for each hundred.
 
         Of a long invoice the last lines are lacking, so it may pay for more than is said here.
@@ -90,7 +128,7 @@ class StripeAccount:
             about["created"] = {"gte": int(since.timestamp())}
         async with aclosing(self._api.each_page("invoices", **about)) as pages:
             async for page in pages:
-                yield [stripe_payments.invoice(one) for one in page]
+                yield _each(stripe_payments.invoice, page)
 
     async def subscription(self, subscription_id: str) -> ProviderSubscription:
         """Read a subscription. Raises: NotAtProvider, Unavailable, Unreadable."""
@@ -132,7 +170,23 @@ class StripeAccount:
     async def _whole(self, one: Listed) -> Listed:
         if one.told is None or (one.told.whole and one.told.scheduled is not None):
             return one
-        return Listed(one.id, one.status, await self._door.subscription(one.id))
+        try:
+            return Listed(one.id, one.status, await self._door.subscription(one.id))
+        except (NotAtProvider, Unreadable) as error:
+            return Listed(one.id, one.status, problem=error.message)
+
+
+def _each(
+    told_of: Callable[[dict[str, Any]], _Told], page: Iterable[dict[str, Any]]
+) -> list[_Told | Odd]:
+    """Return what each object of a page says, and why of one that is not understood."""
+    found: list[_Told | Odd] = []
+    for obj in page:
+        try:
+            found.append(told_of(obj))
+        except Unreadable as error:
+            found.append(Odd(str(obj.get("id")), error.message))
+    return found
 
 
 def listed(obj: dict[str, Any]) -> Listed:

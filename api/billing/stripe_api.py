@@ -4,7 +4,8 @@ Failure policy: no answer in time, a lost connection, an error of Stripe's own a
 refused leave here as ``Unavailable``, a limit on our calls as ``Throttled``; an object that is not
 there as ``NotAtProvider``; a payment that was declined, or a request that Stripe refuses as things
 stand, as ``ProviderRefused``; a request that cannot be meant as ``Unreadable``. Nothing is retried
-here: whoever asks knows whether and under which lock to ask again.
+here: whoever asks knows whether and under which lock to ask again. Only what background work reads
+is asked for a few times more, as one answer that is lost should not end a pass of thousands.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import stripe
 
 from api.billing.budget import Budget
 from api.billing.problems import (
+    KeyLacksRight,
+    KeyRefused,
     NotAtProvider,
     ProviderRefused,
     SignatureRefused,
@@ -35,6 +38,8 @@ VERSION = stripe.api_version
 TOLERANCE_SECONDS = 300
 _IN_A_PAGE = 100
 _MOST_REFUSED = 8
+_RESTS_SECONDS = (1.0, 2.0, 4.0)
+"""How long background work waits before it reads again what was not answered."""
 
 _Answer = TypeVar("_Answer")
 
@@ -43,7 +48,7 @@ class StripeApi:
     """Calls of Stripe's API under one key; without an ``api_key`` nothing can be asked.
 
     Without a ``budget`` nothing holds calls back. Those of ``background`` work wait for their share
-    of it, and pages that Stripe refuses for their number are asked for again.
+    of it, and ask again for what Stripe refuses for its number or does not answer.
     """
 
     def __init__(
@@ -124,9 +129,26 @@ class StripeApi:
         if self._client is None:
             raise RuntimeError("nothing can be asked without a key: ask `answers` first")
         url = "/".join(("/v1", *(quote(part, safe="") for part in path)))
-        answer = await self.ask(self._client.raw_request_async("get", url, **query))
-        found: dict[str, Any] = answer.data
-        return found
+        patience = self._budget if self._in_background else None
+        refused, rests = 0, iter(_RESTS_SECONDS)
+        while True:
+            try:
+                answer = await self.ask(self._client.raw_request_async("get", url, **query))
+            except KeyRefused:
+                raise
+            except Throttled:
+                refused += 1
+                if patience is None or refused > _MOST_REFUSED:
+                    raise
+                # The budget holds the next call back for as long as Stripe said.
+            except Unavailable:
+                rest = next(rests, None)
+                if patience is None or rest is None:
+                    raise
+                await patience.rest(rest)
+            else:
+                found: dict[str, Any] = answer.data
+                return found
 
     async def pages(self, *path: str, **query: Any) -> list[dict[str, Any]]:
         """Return all of a list as plain values. Cost: one call for each hundred; all in memory."""
@@ -141,20 +163,12 @@ class StripeApi:
         after: dict[str, str] = {}
         more = True
         while more:
-            page = await self._page(*path, **query, **after, limit=_IN_A_PAGE)
+            page = await self.read(*path, **query, **after, limit=_IN_A_PAGE)
             found = page["data"]
             more = page["has_more"] and bool(found)
             if found:
                 after = {"starting_after": found[-1]["id"]}
                 yield found
-
-    async def _page(self, *path: str, **query: Any) -> dict[str, Any]:
-        for _ in range(_MOST_REFUSED if self._in_background and self._budget else 0):
-            try:
-                return await self.read(*path, **query)
-            except Throttled:
-                continue  # the budget holds the next call back for as long as Stripe said
-        return await self.read(*path, **query)
 
 
 def require_signature(
@@ -211,8 +225,12 @@ async def _mapped() -> AsyncGenerator[None]:
                 "the same account and mode as the endpoint? Set it, then replay."
             ) from error
         raise Unreadable(f"Stripe did not understand our request: {error}") from error
-    except (stripe.AuthenticationError, stripe.PermissionError) as error:
-        raise Unavailable("Stripe refuses our key: set STRIPE_SECRET_KEY anew.") from error
+    except stripe.AuthenticationError as error:
+        raise KeyRefused("Stripe refuses our key: set STRIPE_SECRET_KEY anew.") from error
+    except stripe.PermissionError as error:
+        raise KeyLacksRight(
+            "Stripe refuses this to our key: give STRIPE_SECRET_KEY the right, or set another."
+        ) from error
     except (stripe.StripeError, TimeoutError) as error:
         raise Unavailable(f"Stripe did not answer: {type(error).__name__}.") from error
 

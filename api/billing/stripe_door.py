@@ -7,6 +7,7 @@ intervals and under a new lock.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from datetime import datetime
 from typing import Self
 
@@ -41,6 +42,13 @@ class StripeDoor:
     ) -> None:
         self._secrets = tuple(secrets)
         self.api = StripeApi(api_key, api_base, timeout_seconds, budget)
+
+    @property
+    def background(self) -> StripeDoor:
+        """The same door for work that nobody waits for; closed with this one."""
+        other = copy(self)
+        other.api = self.api.background
+        return other
 
     async def __aenter__(self) -> Self:
         return self

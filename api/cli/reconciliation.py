@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from api.billing.account import AccountIdentity
 from api.billing.queue import ReconciliationQueue
 from api.cli.operator import actor_name
 from api.cli.options import LARGEST_NUMBER, Actor, DataDir, Json, Reason
@@ -90,6 +91,21 @@ def resolve(item: Item, *, reason: Reason, actor: Actor = None, data_dir: DataDi
 
     on_core(data_dir, done)
     note(f"Finding {item} is resolved.")
+
+
+@app.command(name="accept-account")
+def accept_account(*, reason: Reason, actor: Actor = None, data_dir: DataDir = None) -> None:
+    """Let the record follow the account of the present key from now on."""
+
+    async def done(core: Core) -> AccountIdentity:
+        async with stripe_of(core.settings) as stripe:
+            return await reconciliation_of(core, stripe).account.accept(
+                actor=actor or actor_name(), reason=reason, at=core.clock.now()
+            )
+
+    accepted = on_core(data_dir, done)
+    mode = "live" if accepted.live else "test"
+    note(f"The record follows account {accepted.id or '(not told)'} in {mode} mode.")
 
 
 def _queue(core: Core) -> ReconciliationQueue:

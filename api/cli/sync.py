@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from api.billing.listed_files import listed_in
-from api.billing.reconcile import Asked, Report
+from api.billing.reconcile import NOT_LINKED, Asked, Report
 from api.billing.stripe_account import SUBSCRIPTION, listed
 from api.cli.operator import actor_name
 from api.cli.options import Actor, CustomerKey, DataDir, Json, Reason
@@ -95,6 +95,11 @@ def _compare(
             )
 
     report = on_core(data_dir, compared)
+    if report.counts[NOT_LINKED]:
+        note(
+            f"{key} is not linked at Stripe yet, and Stripe's search finds nobody of that name: "
+            "run `headroom sync all`, which finds who is too new for it."
+        )
     if as_json:
         say_json(report)
         return

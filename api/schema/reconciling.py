@@ -142,6 +142,15 @@ class ReconciliationActions:
         )
         return _report_of(report)
 
+    @described("Let the record follow the provider's account that the present key is of.")
+    async def accept_provider_account(self, info: Info, reason: str) -> bool | None:
+        """Accept it. Raises: InvalidInput, Unavailable."""
+        context = info.context
+        await context.services.reconciliation.account.accept(
+            actor=context.caller.actor, reason=reason, at=context.at
+        )
+        return True
+
     @described("Have a finding acted on again, from the first attempt.")
     async def retry_finding(self, info: Info, id: strawberry.ID, reason: str) -> bool | None:  # noqa: A002 - the contract's word
         """Retry one. Raises: NotFound."""

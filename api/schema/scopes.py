@@ -111,6 +111,7 @@ FIELDS: Mapping[str, Rule] = {
     "Mutation.catchUpWebhooks": _SUPPORT,
     "Mutation.acknowledgeAlert": _SUPPORT,
     "Mutation.syncSubscriptions": _ADMIN,
+    "Mutation.acceptProviderAccount": _ADMIN,
     "Mutation.retryFinding": _SUPPORT,
     "Mutation.resolveFinding": _SUPPORT,
     "Mutation.applyCatalog": _ADMIN,

@@ -78,7 +78,12 @@ def support_actions_of(core: Core, stripe: StripeDoor) -> SupportActions:
 
 def reconciliation_of(core: Core, stripe: StripeDoor) -> Reconciliation:
     """Build what compares the record with Stripe."""
-    return Reconciliation(core.database, StripeAccount(stripe), core.revisions)
+    return Reconciliation(
+        core.database,
+        StripeAccount(stripe),
+        core.revisions,
+        keep_payments=timedelta(days=core.settings.keep_webhook_events_days),
+    )
 
 
 def reconciliation_queue_of(core: Core, stripe: StripeDoor) -> ReconciliationQueue:

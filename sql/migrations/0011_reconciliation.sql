@@ -40,6 +40,20 @@ create table reconciliation_runs (
     correlation_id text
 );
 
+-- Which of the provider's accounts the record was made from.
+create table provider_accounts (
+    provider text primary key,
+    -- Null where the key may not ask for it.
+    account_id text,
+    live boolean not null,
+    since timestamptz not null
+);
+
+-- A recurring task that did not end is begun again soon after it was last seen at work.
+alter table schedules
+    add column alive_at timestamptz not null default 'epoch',
+    add column ended boolean not null default true;
+
 -- What a running comparison has seen at the provider; worth nothing after a crash.
 create unlogged table reconciliation_seen (
     run_id bigint not null,

@@ -19,8 +19,18 @@ select id, case state when 'pending' then pg_notify('headroom_webhooks', '') end
 -- Events of our own, one for each object; workers hear of them with the caller's commit. Where one
 -- for the same object waits that was left no earlier, and not for later than this one may, that one
 -- will see what this one would: an earlier one may be about to be read, or was, by a pass that began
--- before.
-with stored as (
+-- before. What waits for a person, or for a later attempt, is tried once more by a comparison,
+-- instead of beside it.
+with again as (
+    update webhook_events set
+        state = case state when 'parked' then 'pending' else state end,
+        attempts = case state when 'parked' then 0 else attempts end,
+        next_attempt_at = $5, handled_at = null
+    where $7 and provider = $1 and object_id = any ($4::text[]) and type = $3
+        and state in ('failed', 'parked')
+    returning object_id
+),
+stored as (
     insert into webhook_events (
         provider, event_id, type, object_id, provider_created_at, received_at, payload,
         next_attempt_at, correlation_id, origin, later
@@ -34,9 +44,16 @@ with stored as (
             and e.state = 'pending' and e.attempts = 0 and e.received_at >= $5
             and (not e.later or $7)
     )
+    and not exists (select from again where again.object_id = given.object_id)
     returning id
 )
-select pg_notify('headroom_webhooks', '') from (select count(*) from stored) as told;
+select pg_notify('headroom_webhooks', '')
+from (select (select count(*) from stored) + (select count(*) from again)) as told;
+
+-- name: parked_looks :many
+-- webhook_events_by_object, for one batch: objects whose reading a person has to see to.
+select distinct object_id from webhook_events
+where provider = $1 and object_id = any ($2::text[]) and type = $3 and state = 'parked';
 
 -- name: wake :exec
 -- Tells every worker that there is something to do.

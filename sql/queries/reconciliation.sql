@@ -11,6 +11,32 @@ select key, id from customers where key = any ($1::text[]);
 -- customer_links_by_customer.
 select provider_id from customer_links where customer_id = $2 and provider = $1;
 
+-- name: key_of :one
+-- How the product calls this customer. Primary key.
+select key from customers where id = $1;
+
+-- name: account :one
+-- The primary key.
+select account_id, live from provider_accounts where provider = $1;
+
+-- name: keep_account :exec
+-- The primary key. The first one stays; only what a key was not allowed to tell is added.
+insert into provider_accounts as a (provider, account_id, live, since) values ($1, $2, $3, $4)
+on conflict (provider) do update set account_id = excluded.account_id
+where a.account_id is null and a.live = excluded.live;
+
+-- name: accept_account :exec
+-- The primary key; a person said that the record follows this account from now on.
+insert into provider_accounts (provider, account_id, live, since) values ($1, $2, $3, $4)
+on conflict (provider) do update set
+    account_id = excluded.account_id, live = excluded.live, since = excluded.since;
+
+-- name: heard_live :one
+-- Whether the last event that the provider told was of live objects; null where none says. The
+-- primary key backward.
+select payload -> 'livemode' = 'true' as live from webhook_events
+where provider = $1 and origin <> 'own' and payload ? 'livemode' order by id desc limit 1;
+
 -- name: begin_run :one
 -- Before anything is asked, so that one that died is seen.
 insert into reconciliation_runs
@@ -86,7 +112,8 @@ where not exists (
 
 -- name: payments_unlike :many
 -- Payments of which a refund or dispute is not known, or stands otherwise: the primary key of
--- provider_payment_facts, for one page of a list.
+-- provider_payment_facts, for one page of a list; or only of payments that bought a pack, as those
+-- for others are forgotten in time: pack_purchases_by_payment.
 select distinct given.payment_id
 from unnest($2::text[], $3::text[], $4::bigint[], $5::boolean[])
     as given (payment_id, object_id, amount_minor, stands)
@@ -94,6 +121,13 @@ where not exists (
     select from provider_payment_facts as f
     where f.provider = $1 and f.object_id = given.object_id
         and f.amount_minor = given.amount_minor and f.stands = given.stands
+)
+and (
+    not $6::boolean
+    or exists (
+        select from pack_purchases as p
+        where p.provider = $1 and p.payment_id = given.payment_id
+    )
 );
 
 -- name: invoices_unlike :many

@@ -21,6 +21,7 @@ from api.worker.sweep import DriftSweep
 from api.worker.turns import Turn, take_turns
 from tests.support.clock import FakeClock
 from tests.support.gate import ms, opened
+from tests.support.waiting import eventually, until
 
 CATALOG = """
 product = "test"
@@ -62,6 +63,41 @@ async def test_a_task_is_begun_once_in_its_interval_whoever_asks(
     later = clock.advance(seconds=1)
     assert await take_turns(database, clock, turns) == 1
     assert begun[1:] == [(later, 10)]
+
+
+async def test_a_task_that_did_not_end_is_begun_again_soon_and_one_at_work_is_left_to_it(
+    database: Database, clock: FakeClock
+) -> None:
+    begun: list[datetime] = []
+    gate = asyncio.Event()
+
+    async def task(at: datetime, position: int) -> int | None:
+        begun.append(at)
+        if len(begun) == 1:
+            return None
+        await gate.wait()
+        return position
+
+    turns = [Turn("tidy", timedelta(days=1), task)]
+    await take_turns(database, clock, turns)
+    clock.advance(minutes=9)
+    assert await take_turns(database, clock, turns) == 0
+    clock.advance(minutes=1)
+    working = asyncio.create_task(take_turns(database, clock, turns, beat_seconds=0.01))
+    await until(lambda: len(begun) == 2)
+    later = clock.advance(minutes=30)
+
+    async def seen_at_work() -> bool:
+        at: datetime = await database.fetchval("select alive_at from schedules")
+        return at == later
+
+    await eventually(seen_at_work)
+    assert await take_turns(database, clock, turns) == 0
+    gate.set()
+    assert await working == 1
+    clock.advance(hours=1)
+    assert await take_turns(database, clock, turns) == 0
+    assert len(begun) == 2
 
 
 async def test_a_loop_outlives_an_outage_and_goes_on_at_once() -> None:

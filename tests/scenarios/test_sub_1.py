@@ -19,13 +19,13 @@ async def test_whichever_side_missed_it_sync_heals_one_customer_and_reports_the_
         both.desk.clock.advance(minutes=5)
         assert await both.desk.plan("acme") == "free"
 
-        # The provider's customer was never introduced here, so the link is found by listing all.
-        dry = await both.sync(execute=False)
+        # The provider's customer was never introduced here: it is found there by name.
+        dry = await both.sync("acme", execute=False)
         await both.desk.work()
         assert [(d.kind.value, d.subscription_id) for d in dry.differences] == [("missing", sub)]
         assert await both.desk.plan("acme") == "free"
 
-        assert (await both.sync()).differing == 1
+        assert (await both.sync("acme")).differing == 1
         await both.desk.work()
         assert await both.desk.plan("acme") == "starter"
         assert (await both.sync("acme")).differing == 0

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from tests.stripe_sim import (  # the rooms enter their routes when they are imported
+    accounts,
     checkout,
     customers,
     intents,
@@ -31,6 +32,7 @@ from tests.stripe_sim.world import World
 Json = dict[str, Any]
 
 ROOMS = (
+    accounts,
     intents,
     items,
     checkout,

@@ -26,6 +26,8 @@ class World:
         self.store = Store()
         self.cards = Cards()
         self.events = Events(self.store, self.time, self.name)
+        self.account = "acct_00000001"
+        """The account that every key is of."""
         self.draft_seconds = 3600
         """How long the invoice of a renewal stays a draft."""
         self.retry_days = (3, 5, 7)

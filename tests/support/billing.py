@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from api.billing.budget import Budget
 from api.billing.inbox import Accepted, Inbox, Refused, StoredEvent
 from api.billing.signature_failures import SignatureFailures
 from api.billing.stripe_door import StripeDoor
@@ -225,7 +226,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(
+async def desk(  # noqa: PLR0913 - each may be another one
     database_url: str,
     redis_url: str,
     clock: FakeClock,
@@ -235,11 +236,12 @@ async def desk(
     secrets: tuple[str, ...] = (SECRET,),
     api_key: str | None = None,
     api_base: str | None = None,
+    budget: Budget | None = None,
 ) -> AsyncGenerator[Desk]:
     """Open a desk; with ``api_key`` it reads objects again at ``api_base``."""
     async with (
         opened(database_url, redis_url, clock, catalog, tuple(customers)) as core,
-        StripeDoor(secrets=secrets, api_key=api_key, api_base=api_base) as door,
+        StripeDoor(secrets=secrets, api_key=api_key, api_base=api_base, budget=budget) as door,
     ):
         inbox = Inbox(core.database, door, SignatureFailures(core.database, ENDPOINT))
         worker = InboxWorker(core.database, door, core.changes, core.revisions)

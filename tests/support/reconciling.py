@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from api.billing.budget import Budget
 from api.billing.queue import ReconciliationQueue
 from api.billing.reconcile import Asked, Reconciliation, Report
 from api.billing.stripe_account import StripeAccount
@@ -86,6 +87,7 @@ async def paired(
     customers: Iterable[str] = ("acme",),
     catalog: str = CATALOG,
     most_attempts: int = 10,
+    budget: Budget | None = None,
 ) -> AsyncGenerator[Pair]:
     """Open a desk beside a simulated Stripe that sells what the catalog has."""
     async with (
@@ -99,6 +101,7 @@ async def paired(
             api_key=stripe.key,
             api_base=stripe.address,
             secrets=(stripe.webhooks.secret,),
+            budget=budget,
         ) as opened,
     ):
         account = StripeAccount(opened.door)
