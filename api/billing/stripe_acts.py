@@ -64,7 +64,7 @@ class StripeActs:
             case Action.CHECKOUT:
                 planned = await self._plan_checkout(wish)
             case Action.REFUND:
-                planned = Planned(dict(wish), wish["payment"], Look.PAYMENT)
+                planned = await self._plan_refund(wish)
             case Action.RESEND_INVOICE | Action.MARK_INVOICE_PAID:
                 planned = Planned(dict(wish), wish["invoice"], Look.INVOICE)
             case _:
@@ -138,6 +138,15 @@ class StripeActs:
             return _of_subscription(held, {**about, "phases": None})
         later = stripe_schedules.planned(held["said"], held["items"], item, price)
         return _of_subscription(held, {**about, **later})
+
+    async def _plan_refund(self, wish: _Said) -> Planned:
+        """Plan it; where ``payers`` are named only of a payment of one of them."""
+        said = {name: wish[name] for name in ("payment", "amount_minor")}
+        if wish.get("payers") is not None:
+            found = await self._api.read("payment_intents", wish["payment"])
+            if found.get("customer") not in wish["payers"]:
+                raise ProviderRefused("This payment is not that customer's.", declined=False)
+        return Planned(said, wish["payment"], Look.PAYMENT)
 
     async def _plan_add_on(self, wish: _Said) -> Planned:
         held = await self._subscription(wish["subscription"])

@@ -48,12 +48,19 @@ class SupportActions:
         at: datetime,
         customer: str | None = None,
     ) -> Operation:
-        """Give money back, all of it or a part; what it bought follows by the refund's event."""
+        """Give money back, all of it or a part; what it bought follows by the refund's event.
+
+        A ``customer`` is held to be who paid. Raises: see ``Operations``.
+        """
         if amount_minor is not None and amount_minor <= 0:
             raise InvalidInput("A refund is above zero.")
         whom = None if customer is None else (await self._customers.get(customer)).id
-        told = {"payment": payment, "amount_minor": amount_minor}
-        return await self._do(Action.REFUND, told, by, at, whom)
+        said = {"payment": payment, "amount_minor": amount_minor}
+        if whom is None:
+            return await self._do(Action.REFUND, said, by, at)
+        name = self._operations.acts.name
+        payers = [theirs for of, theirs in await self._customers.links(whom) if of == name]
+        return await self._do(Action.REFUND, said, by, at, whom, {**said, "payers": payers})
 
     async def create_coupon(self, coupon: Coupon, *, by: By, at: datetime) -> Operation:
         """Make a coupon, and with a code one that customers can type."""
@@ -78,14 +85,15 @@ class SupportActions:
     async def _do(
         self,
         action: Action,
-        told: dict[str, Any],
+        said: dict[str, Any],
         by: By,
         at: datetime,
         customer_id: int | None = None,
+        told: dict[str, Any] | None = None,
     ) -> Operation:
         require_reason(by.reason)
-        wish = Wish(action, customer_id, told, by.actor, by.reason, by.key)
-        return await self._operations.carry_out(wish, told, at)
+        wish = Wish(action, customer_id, said, by.actor, by.reason, by.key)
+        return await self._operations.carry_out(wish, said if told is None else told, at)
 
 
 def _terms(coupon: Coupon) -> dict[str, Any]:

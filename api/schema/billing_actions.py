@@ -6,6 +6,7 @@ import strawberry
 
 from api.billing.actions import By, Ending, When
 from api.billing.baskets import Basket
+from api.catalog.text import require_reason
 from api.gates.principal import Scope
 from api.schema.billing_operations import BillingOperation, operation_of
 from api.schema.context import Context, Info
@@ -76,7 +77,10 @@ class ChangePlanInput:
     idempotency_key: str | None = strawberry.UNSET
 
 
-@strawberry.input(description="subscription: the provider's id, where a customer has several.")
+@strawberry.input(
+    description="subscription: the provider's id, where a customer has several. "
+    "To end it now, support says a reason."
+)
 class CancelSubscriptionInput:
     """What is to end."""
 
@@ -202,6 +206,7 @@ class BillingActs:
         context = info.context
         if input.ending is not Ending.PERIOD_END:
             context.caller.expect(Scope.SUPPORT)
+            require_reason(given(input.reason) or "")
         done = await context.services.billing.cancel(
             context.caller.customer_for(given(input.customer)),
             ending=input.ending,

@@ -33,6 +33,8 @@ async def test_an_invoice_is_sent_again_and_then_was_paid_elsewhere(
         assert paid["data"]["markInvoicePaid"]["error"] is None
         await deal.hear()
         assert deal.stripe.get(invoice)["status"] == "paid"
+        states = await deal.core.database.fetch("select state from provider_operations")
+        assert [row["state"] for row in states] == ["confirmed", "confirmed"]
         [held] = (await deal.standing())["subscriptions"]
         assert held["status"] == "ACTIVE"
         twice = await deal.post(doing("markInvoicePaid"), as_="support", invoice=invoice)
