@@ -13,7 +13,7 @@ from api.billing.shelf import Step
 from api.catalog.file import load
 from api.catalog.problems import CatalogError
 from api.cli.operator import actor_name
-from api.cli.options import Actor, DataDir, Json
+from api.cli.options import Actor, DataDir, Json, ReasonToExecute, reason_to_execute
 from api.cli.output import note, say, say_json
 from api.cli.running import on_core
 from api.domain.errors import InvalidInput
@@ -34,15 +34,13 @@ def push(
         bool, typer.Option("--retire", help="Also put away what is sold no more.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, also with a live key.")] = False,
-    reason: Annotated[
-        str | None, typer.Option(help="Why; kept in the audit log. Needed with --execute.")
-    ] = None,
+    reason: ReasonToExecute = None,
     actor: Actor = None,
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Make the payment provider sell what the catalog sells. Safe to repeat."""
-    why = _reason(reason) if execute else None
+    why = reason_to_execute(reason) if execute else None
     try:
         given = load(file) if file is not None else None
     except CatalogError as error:
@@ -86,12 +84,6 @@ def push(
         say(f"{name}={id_}")
     if told.plan.steps and not execute:
         note("Nothing was changed; give --execute to do it.")
-
-
-def _reason(given: str | None) -> str:
-    if given is None:
-        raise typer.BadParameter("--execute needs --reason: say why.", param_hint="--reason")
-    return given
 
 
 def _confirm(found: Pushed) -> None:

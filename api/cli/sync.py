@@ -12,7 +12,15 @@ from api.billing.listed_files import listed_in
 from api.billing.reconcile import NOT_LINKED, Asked, Report
 from api.billing.stripe_account import SUBSCRIPTION, listed
 from api.cli.operator import actor_name
-from api.cli.options import Actor, CustomerKey, DataDir, Json, Reason
+from api.cli.options import (
+    Actor,
+    CustomerKey,
+    DataDir,
+    Json,
+    Reason,
+    ReasonToExecute,
+    reason_to_execute,
+)
 from api.cli.output import note, say, say_json, say_table
 from api.cli.running import on_core
 from api.wiring import Core
@@ -36,7 +44,7 @@ def customer(
     key: CustomerKey,
     *,
     execute: Execute = False,
-    reason: Reason,
+    reason: ReasonToExecute = None,
     actor: Actor = None,
     as_json: Json = False,
     data_dir: DataDir = None,
@@ -50,7 +58,7 @@ def all_(
     *,
     execute: Execute = False,
     file: File = None,
-    reason: Reason,
+    reason: ReasonToExecute = None,
     actor: Actor = None,
     as_json: Json = False,
     data_dir: DataDir = None,
@@ -75,10 +83,12 @@ def _compare(
     file: Path | None,
     *,
     execute: bool,
-    who: tuple[str | None, str],
+    who: tuple[str | None, str | None],
     as_json: bool,
     data_dir: Path | None,
 ) -> None:
+    why = reason_to_execute(who[1]) if execute else who[1] or "to see what differs"
+
     async def compared(core: Core) -> Report:
         customer_id = None if key is None else (await core.customers.get(key)).id
         async with stripe_of(core.settings) as stripe:
@@ -89,7 +99,7 @@ def _compare(
                     listed=None if file is None else listed_in(file, listed, SUBSCRIPTION),
                 ),
                 actor=who[0] or actor_name(),
-                reason=who[1],
+                reason=why,
                 at=core.clock.now(),
                 progress=_progress,
             )
@@ -111,7 +121,8 @@ def _compare(
         )
         for found in report.differences
     ]
-    say_table(("difference", "subscription", "here > at the provider"), rows)
+    if rows:
+        say_table(("difference", "subscription", "here > at the provider"), rows)
     for name, count in sorted(report.counts.items()):
         say(f"{name:<32} {count}")
     healed = "are read anew" if execute else "would be read anew with --execute"

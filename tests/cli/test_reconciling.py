@@ -101,7 +101,7 @@ def test_a_list_with_something_wrong_is_told_by_its_line(
     ("command", "status", "told"),
     [
         ("sync customer nobody --reason x", REFUSED, "no customer 'nobody'"),
-        ("sync customer payer-0", TYPED_WRONGLY, "Missing option '--reason'"),
+        ("sync customer payer-0 --execute", TYPED_WRONGLY, "--execute needs --reason"),
         ("sync all --from /nowhere.csv --reason x", TYPED_WRONGLY, "does not exist"),
         ("sync all --from / --reason x", TYPED_WRONGLY, "is a directory"),
         ("sync frobnicate", TYPED_WRONGLY, "No such command"),
