@@ -40,6 +40,14 @@ class AccountIdentity:
     live: bool
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingChange:
+    """A change of a subscription that waits for an invoice to be paid, since that was made."""
+
+    invoice: str
+    since: datetime
+
+
 class Account(Protocol):
     """Everything that one provider holds for us.
 
@@ -96,6 +104,10 @@ class Account(Protocol):
         """End a subscription now, without a bill. Safe to repeat under one ``key``."""
         ...
 
-    async def drop_change(self, subscription_id: str, key: str) -> None:
-        """Drop a change that waits for its payment. Safe to repeat under one ``key``."""
+    async def waiting_change(self, subscription_id: str) -> WaitingChange | None:
+        """Read which change of a subscription waits for its payment."""
+        ...
+
+    async def drop_change(self, change: WaitingChange, key: str) -> None:
+        """Drop this change, and no other. Safe to repeat under one ``key``."""
         ...

@@ -1,4 +1,4 @@
-"""How the provider's subscriptions and ours differ, and which of several live ones is one too many.
+"""How the provider's subscriptions and ours differ.
 
 Both sides are told in our own words before they are compared, so a difference is always something
 that would be written otherwise today.
@@ -6,13 +6,10 @@ that would be written otherwise today.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import inf
 
 from api.catalog.subscriptions import SubscriptionRecord
-from api.domain.catalog import Catalog
 from api.domain.entitlements import SubscriptionStatus
 from api.domain.event_order import TERMINAL
 
@@ -35,14 +32,6 @@ COMPARED = (
 )
 """What of a subscription the provider decides; ``paid_until`` comes of its invoices, which are
 compared by themselves."""
-
-_LIVE = (
-    SubscriptionStatus.ACTIVE,
-    SubscriptionStatus.TRIALING,
-    SubscriptionStatus.PAST_DUE,
-    SubscriptionStatus.UNPAID,
-    SubscriptionStatus.PAUSED,
-)
 
 
 class Kind(StrEnum):
@@ -93,36 +82,6 @@ def difference(told: SubscriptionRecord, known: SubscriptionRecord | None) -> Di
     if not fields:
         return None
     return Difference(Kind.CHANGED, told.provider_id, told.customer_id, fields)
-
-
-def duplicates(
-    catalog: Catalog, held: Iterable[SubscriptionRecord], customer_type: str
-) -> list[SubscriptionRecord]:
-    """Return those of one customer's live subscriptions that are one too many.
-
-    Of each group one stays: paid before unpaid, then the plan of the highest rank, then by status
-    (active, trialing, past due, unpaid, paused), then the one anchored first, then by the
-    provider's id: facts of the provider's objects, in whichever order they came here.
-    Of a type that may have several subscriptions one stays for each plan. Add-ons of their own
-    never count.
-    """
-    several = catalog.type_of(customer_type).several_subscriptions
-    groups: dict[str, list[SubscriptionRecord]] = {}
-    for record in held:
-        if record.plan is not None and record.status in _LIVE:
-            groups.setdefault(record.plan if several else "", []).append(record)
-    return [extra for group in groups.values() for extra in _in_order(catalog, group)[1:]]
-
-
-def _in_order(catalog: Catalog, group: Sequence[SubscriptionRecord]) -> list[SubscriptionRecord]:
-    def place(record: SubscriptionRecord) -> tuple[bool, int, int, float, str]:
-        plan = catalog.plans.get(record.plan or "")
-        rank = -1 if plan is None else plan.rank
-        anchored = record.billing_anchor.timestamp() if record.billing_anchor else inf
-        status = _LIVE.index(record.status)
-        return record.paid_until is None, -rank, status, anchored, record.provider_id
-
-    return sorted(group, key=place)
 
 
 def _plain(value: object) -> str:

@@ -1,8 +1,8 @@
 """What reconciliation found that takes an act or a person, until it is put right.
 
-An item is acted on outside of any transaction, under an idempotency key made of its number, and is
+An item is acted on outside of any transaction, under an idempotency key of the attempt, and is
 resolved by what is found afterwards, never by the answer to the act. So whoever dies in between, or
-is told twice, is followed by somebody who does the same again to no further effect.
+is told twice, is followed by somebody who reads first what there is left to do.
 """
 
 from __future__ import annotations
@@ -13,9 +13,19 @@ from datetime import datetime, timedelta
 
 from api.billing import invoices
 from api.billing.account import Account
-from api.billing.differences import duplicates
-from api.billing.findings import OwnFindings, QueueKind
-from api.billing.looks import Look, look
+from api.billing.ending_duplicates import MOST_AN_HOUR, EndingDuplicates
+from api.billing.findings import (
+    ABANDONED_AFTER,
+    ITSELF,
+    ForAPerson,
+    NotBefore,
+    NotYet,
+    OwnFindings,
+    QueueKind,
+    key_of,
+    look_at,
+)
+from api.billing.looks import Look
 from api.billing.problems import NotAtProvider
 from api.catalog import audit, subscriptions
 from api.catalog.alerts import Severity, alert
@@ -34,16 +44,11 @@ MOST_ATTEMPTS = 10
 MOST_AT_ONCE = 20
 MOST_IN_A_PAGE = 200
 HELD_FOR = timedelta(minutes=2)
-_LOOKED_AFTER = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(hours=6)
 
 _acted = counter(
     "billing_reconciliation_acts", "Attempts to put a finding right.", ["kind", "outcome"]
 )
-
-
-class _NotYet(HeadroomError):
-    """It was acted on, and is not put right so far."""
 
 
 class ReconciliationQueue:
@@ -56,12 +61,15 @@ class ReconciliationQueue:
         revisions: Revisions,
         *,
         most_attempts: int = MOST_ATTEMPTS,
+        most_ended_an_hour: int = MOST_AN_HOUR,
     ) -> None:
         self._database = database
         self._account = account
-        self._revisions = revisions
         self._most_attempts = most_attempts
         self._own = OwnFindings(database, account, revisions)
+        self._duplicates = EndingDuplicates(
+            database, account, revisions, most_an_hour=most_ended_an_hour
+        )
 
     async def run_once(self, at: datetime) -> int:
         """Find what our own record shows, and act on what is due; return how many were acted on.
@@ -134,32 +142,46 @@ class ReconciliationQueue:
         said = error.message if isinstance(error, HeadroomError) else f"{type(error).__name__}"
         if not isinstance(error, HeadroomError):
             log.error("a finding could not be acted on", exc_info=error)
-        over = row["attempts"] >= self._most_attempts
-        state = "given_up" if over else "open"
-        pause = _LOOKED_AFTER if isinstance(error, _NotYet) else pause_after(row["attempts"])
-        async with self._database.transaction() as conn:
-            await conn.execute(
-                _sql.failed, row["id"], row["attempts"], state, at + pause, said[:1000]
+        if isinstance(error, NotBefore):
+            await self._database.execute(
+                _sql.postpone, row["id"], row["attempts"], error.until, said[:1000]
             )
-            if over:
-                message = f"Given up after {row['attempts']} attempts: {said}"[:1000]
-                await alert(
-                    conn,
-                    f"{kind.value}.given_up",
-                    message,
-                    subject=row["object_id"],
-                    at=at,
-                    period=at,
-                    severity=Severity.CRITICAL,
-                )
+            return
+        state = await self._failed(row, error, said, at)
         _acted.labels(kind.value, state).inc()
         log.warning("a finding is not put right: %s", said, extra={"object": row["object_id"]})
+
+    async def _failed(self, row: Record, error: Exception, said: str, at: datetime) -> str:
+        """Write down that an attempt came to nothing, and what follows; return that."""
+        kind, subject, period = f"{row['kind']}.given_up", row["object_id"], at
+        message = f"Given up after {row['attempts']} attempts: {said}"
+        over = row["attempts"] >= self._most_attempts
+        if isinstance(error, ForAPerson):
+            kind, subject, period = error.alert, error.subject, error.period
+            message, over = said, True
+        state = "given_up" if over else "open"
+        again_at = at + pause_after(row["attempts"])
+        async with self._database.transaction() as conn:
+            last = await conn.fetchval(
+                _sql.failed, row["id"], row["attempts"], state, again_at, said[:1000]
+            )
+            if over and last is not None:
+                await alert(
+                    conn,
+                    kind,
+                    message[:1000],
+                    subject=subject,
+                    at=at,
+                    period=period,
+                    severity=Severity.CRITICAL,
+                )
+        return state
 
     async def _act(self, row: Record, at: datetime) -> None:
         """Put an item right and resolve it. Raises: why it is not right yet."""
         match QueueKind(row["kind"]):
             case QueueKind.DUPLICATE_SUBSCRIPTION:
-                await self._end_duplicate(row, at)
+                await self._resolve(row, await self._duplicates.attempt(row, at), at)
             case QueueKind.ABANDONED_CHANGE:
                 await self._drop_change(row, at)
             case QueueKind.MISSING_CREDITS:
@@ -169,58 +191,27 @@ class ReconciliationQueue:
             case QueueKind.DOUBLE_INVOICE:
                 await self._expect_one_invoice(row, at)
 
-    async def _end_duplicate(self, row: Record, at: datetime) -> None:
-        name = row["object_id"]
-        if not await self._still_extra(row, at):
-            await self._resolve(row, "It is no duplicate any more.", at)
-            return
-        told = await self._account.subscription(name)
-        if told.status not in TERMINAL:
-            await self._account.end(name, f"headroom-duplicate-{row['id']}")
-            told = await self._account.subscription(name)
-        await self._look(Look.SUBSCRIPTION, name, at)
-        if told.status not in TERMINAL:
-            raise _NotYet(f"It is still {told.status.value} at the provider.")
-        known = await subscriptions.find(self._database, self._account.name, name)
-        if known is not None and known.status not in TERMINAL:
-            raise _NotYet("It has ended at the provider; the record is about to follow.")
-        await self._resolve(row, "Ended at the provider.", at)
-
-    async def _still_extra(self, row: Record, at: datetime) -> bool:
-        """Judge again, by the provider's objects: meanwhile the other one may have ended."""
-        held = await subscriptions.by_customer(self._database, row["customer_id"])
-        catalog = (await self._revisions.current()).catalog
-        ours = [one for one in held if one.provider == self._account.name]
-        kind = await self._database.fetchval(_sql.type_of, row["customer_id"])
-        extra = {one.provider_id for one in duplicates(catalog, ours, kind)}
-        if row["object_id"] not in extra:
-            # Ended by us in an attempt before, and the record has followed; or no duplicate at all.
-            return False
-        kept = [one for one in ours if one.provider_id not in extra]
-        for one in kept:
-            if one.status in TERMINAL or one.plan is None:
-                continue
-            told = await self._account.subscription(one.provider_id)
-            if told.status in TERMINAL:
-                await self._look(Look.SUBSCRIPTION, one.provider_id, at)
-                raise _NotYet("The one to be kept has ended at the provider: judged anew.")
-        return True
-
     async def _drop_change(self, row: Record, at: datetime) -> None:
+        """Let go of the change that waits, if it is that one which has waited for so long."""
         name = row["object_id"]
-        told = await self._account.subscription(name)
-        if told.pending and told.status not in TERMINAL:
+        change = await self._account.waiting_change(name)
+        if change is not None and change.since + ABANDONED_AFTER > at:
+            raise NotBefore(
+                f"Another change waits, since {change.since:%Y-%m-%d %H:%M}.",
+                change.since + ABANDONED_AFTER,
+            )
+        if change is not None:
             finding = "A change of plan waits for its payment since 72 hours."
             async with self._database.transaction() as conn:
                 await alert(conn, row["kind"], finding, subject=name, at=at, period=row["found_at"])
-            await self._account.drop_change(name, f"headroom-abandoned-{row['id']}")
-            told = await self._account.subscription(name)
+            await self._account.drop_change(change, f"headroom-abandoned-{key_of(row)}")
+            change = await self._account.waiting_change(name)
         await self._look(Look.SUBSCRIPTION, name, at)
-        if told.pending and told.status not in TERMINAL:
-            raise _NotYet("The change still waits at the provider.")
+        if change is not None:
+            raise NotYet("The change still waits at the provider.")
         known = await subscriptions.find(self._database, self._account.name, name)
         if known is not None and known.pending_plan is not None and known.status not in TERMINAL:
-            raise _NotYet("It is settled at the provider; the record is about to follow.")
+            raise NotYet("It is settled at the provider; the record is about to follow.")
         await self._resolve(row, "No change waits any more.", at)
 
     async def _expect_credits(self, row: Record, at: datetime) -> None:
@@ -231,7 +222,7 @@ class ReconciliationQueue:
             await self._resolve(row, "Granted.", at)
             return
         await self._look(Look.CHECKOUT, row["object_id"], at)
-        raise _NotYet("Its checkout is read again; webhooks list says what hinders the grant.")
+        raise NotYet("Its checkout is read again; webhooks list says what hinders the grant.")
 
     async def _expect_payer(self, row: Record, at: datetime) -> None:
         name = row["object_id"]
@@ -248,22 +239,21 @@ class ReconciliationQueue:
             await self._resolve(row, "Ended at the provider.", at)
             return
         await self._look(Look.SUBSCRIPTION, name, at)
-        raise _NotYet(f"Nobody is known to be {told.customer}: say who it is, or end it.")
+        raise NotYet(f"Nobody is known to be {told.customer}: say who it is, or end it.")
 
     async def _expect_one_invoice(self, row: Record, at: datetime) -> None:
         if not await invoices.still_double(self._database, self._account.name, row["object_id"]):
             await self._resolve(row, "One invoice asks money for the period.", at)
             return
         await self._look(Look.INVOICE, row["object_id"], at)
-        raise _NotYet("A person refunds or voids one of the two, then resolves this.")
+        raise NotYet("A person refunds or voids one of the two, then resolves this.")
 
     async def _look(self, kind: Look, object_id: str, at: datetime) -> None:
-        async with self._database.transaction() as conn:
-            await look(conn, self._account.name, kind, [object_id], at)
+        await look_at(self._database, self._account.name, kind, [object_id], at)
 
     async def _resolve(self, row: Record, how: str, at: datetime) -> None:
         async with self._database.transaction() as conn:
-            await conn.fetchrow(_sql.resolved, row["id"], at, "headroom:reconciliation", how)
+            await conn.fetchrow(_sql.resolved, row["id"], at, ITSELF, how)
 
 
 def pause_after(attempts: int) -> timedelta:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from api.billing import stripe_payments, stripe_shapes
-from api.billing.account import AccountIdentity, Listed, Odd
+from api.billing.account import AccountIdentity, Listed, Odd, WaitingChange
 from api.billing.problems import KeyLacksRight, NotAtProvider, Unreadable
 from api.billing.provider import ProviderInvoice, ProviderSubscription
 from api.billing.stripe_door import StripeDoor
@@ -156,16 +156,31 @@ class StripeAccount:
             if (await self._door.subscription(subscription_id)).status not in TERMINAL:
                 raise
 
-    async def drop_change(self, subscription_id: str, key: str) -> None:
-        """Drop a change that waits for its payment, by voiding the invoice that it waits for."""
-        found = await self._api.read("subscriptions", subscription_id, expand=["latest_invoice"])
-        invoice: dict[str, Any] = found.get("latest_invoice") or {}
-        if found.get("pending_update") and invoice.get("status") == "open":
-            await self._api.ask(
-                self._api.v1.invoices.void_invoice_async(
-                    invoice["id"], {}, {"idempotency_key": key}
-                )
+    async def waiting_change(self, subscription_id: str) -> WaitingChange | None:
+        """Read which change waits: the invoice of an update is what it waits for.
+
+        Cost: a call, and one more where a change waits. Raises: Unavailable, NotAtProvider.
+        """
+        found = await self._api.read("subscriptions", subscription_id)
+        if not found.get("pending_update") or found["status"] in {one.value for one in TERMINAL}:
+            return None
+        invoices = await self._api.pages("invoices", subscription=subscription_id, status="open")
+        asking = [one for one in invoices if one.get("billing_reason") == "subscription_update"]
+        if not asking:
+            return None
+        last = max(asking, key=lambda one: (one["created"], one["id"]))
+        return WaitingChange(last["id"], stripe_shapes.instant(last["created"]))
+
+    async def drop_change(self, change: WaitingChange, key: str) -> None:
+        """Drop this change by voiding its invoice; one that is paid or void is left as it is.
+
+        Raises: Unavailable, Throttled, NotAtProvider, ProviderRefused.
+        """
+        if (await self._api.read("invoices", change.invoice)).get("status") == "open":
+            call = self._api.v1.invoices.void_invoice_async(
+                change.invoice, {}, {"idempotency_key": key}
             )
+            await self._api.ask(call)
 
     async def _whole(self, one: Listed) -> Listed:
         if one.told is None or (one.told.whole and one.told.scheduled is not None):

@@ -18,12 +18,17 @@ create table reconciliation_queue (
     resolved_at timestamptz,
     resolved_by text,
     resolution text,
+    acted_at timestamptz,
+    approved_at timestamptz,
     correlation_id text
 );
 create unique index reconciliation_queue_once on reconciliation_queue (provider, kind, object_id)
     where state <> 'resolved';
 create index reconciliation_queue_due on reconciliation_queue (next_attempt_at, id)
     where state in ('open', 'acting');
+create index reconciliation_queue_by_object on reconciliation_queue (provider, kind, object_id);
+create index reconciliation_queue_acted on reconciliation_queue (provider, acted_at)
+    where acted_at is not null;
 
 -- Each comparison with the provider: what was looked at, what differed, what was done.
 create table reconciliation_runs (

@@ -92,14 +92,17 @@ order by s.customer_id;
 select type from customers where id = $1;
 
 -- name: changes_waiting :many
--- Changes that wait for their payment, and are not watched yet.
+-- Changes that wait for their payment, and are not watched yet; reconciliation_queue_by_object.
 select s.customer_id, s.provider_id, s.pending_plan from subscriptions as s
 where s.provider = $1 and s.pending_plan is not null
     and s.status not in ('canceled', 'incomplete_expired')
     and not exists (
         select from reconciliation_queue as q
         where q.provider = $1 and q.kind = 'abandoned_change' and q.object_id = s.provider_id
-            and q.state <> 'resolved'
+            and (
+                q.state <> 'resolved'
+                or q.resolved_by <> 'headroom:reconciliation' and not q.detail ? 'over'
+            )
     )
 order by s.id limit $2;
 
@@ -197,16 +200,68 @@ where i.provider = $1 and i.id > $2 and i.status = 'draft' and i.updated_at < $3
 order by i.id limit $7;
 
 -- name: queue :one
--- reconciliation_queue_once: what is in the queue is not queued again. No row: it was there.
+-- reconciliation_queue_once: what is in the queue is not queued again. reconciliation_queue_by_object:
+-- what a person resolved is not either, unless it is over. No row: it was there.
 insert into reconciliation_queue
     (provider, kind, object_id, customer_id, next_attempt_at, detail, found_at, correlation_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8)
+select
+    $1::text, $2::text, $3::text, $4::bigint, $5::timestamptz, $6::jsonb, $7::timestamptz, $8::text
+where not exists (
+    select from reconciliation_queue as q
+    where q.provider = $1 and q.kind = $2 and q.object_id = $3 and q.state = 'resolved'
+        and q.resolved_by <> 'headroom:reconciliation' and not q.detail ? 'over'
+)
 on conflict (provider, kind, object_id) where state <> 'resolved' do nothing
 returning id;
 
+-- name: left_alone :many
+-- Duplicates that a person said to leave as they are. reconciliation_queue_by_object.
+select distinct object_id from reconciliation_queue
+where provider = $1 and kind = 'duplicate_subscription' and object_id = any ($2::text[])
+    and state = 'resolved' and resolved_by <> 'headroom:reconciliation';
+
+-- name: given_up_duplicates :many
+-- Of which it is seen whether they are duplicates still. reconciliation_queue_once.
+select q.id, q.object_id, q.customer_id, c.type
+from reconciliation_queue as q join customers as c on c.id = q.customer_id
+where q.provider = $1 and q.kind = 'duplicate_subscription' and q.state = 'given_up' and q.id > $2
+order by q.id limit $3;
+
+-- name: changes_over :exec
+-- Findings of changes that wait no more, so that the next change is another one, whoever resolved
+-- this one. reconciliation_queue_by_object, then subscriptions_unique.
+update reconciliation_queue as q
+set state = 'resolved', resolved_at = coalesce(q.resolved_at, $2),
+    resolved_by = coalesce(q.resolved_by, 'headroom:reconciliation'),
+    resolution = coalesce(q.resolution, 'No change waits any more.'),
+    detail = q.detail || '{"over": true}'
+where q.provider = $1 and q.kind = 'abandoned_change' and not q.detail ? 'over'
+    and (q.state <> 'resolved' or q.resolved_by <> 'headroom:reconciliation')
+    and not exists (
+        select from subscriptions as s
+        where s.provider = q.provider and s.provider_id = q.object_id
+            and s.pending_plan is not null and s.status not in ('canceled', 'incomplete_expired')
+    );
+
+-- name: one_ends_at_a_time :exec
+-- Until the transaction ends, so that what is counted is what there is.
+select pg_advisory_xact_lock(hashtextextended('ending duplicates:' || $1::text, 0));
+
+-- name: may_end :one
+-- reconciliation_queue_acted: a duplicate that was begun with counts once, and one that a person
+-- had tried again does not count. No row: too many were begun with since $4, or it was resolved.
+update reconciliation_queue as q set acted_at = $3
+where q.id = $2 and q.state = 'acting' and (
+    q.approved_at is not null or q.acted_at > $4 or $5 > (
+        select count(*) from reconciliation_queue as other
+        where other.provider = $1 and other.kind = 'duplicate_subscription' and other.acted_at > $4
+    )
+)
+returning q.id;
+
 -- name: claim :many
 -- reconciliation_queue_due. Held for a while, so that no two processes act at once; one that dies
--- is followed by another, under the same idempotency key.
+-- is followed by another, who reads first what became of it.
 update reconciliation_queue as q
 set state = 'acting', attempts = q.attempts + 1, next_attempt_at = $3
 from (
@@ -216,9 +271,14 @@ from (
 ) as due
 where q.id = due.id returning q.*;
 
--- name: failed :exec
--- The primary key; only as long as this attempt is the last.
+-- name: failed :one
+-- The primary key; only as long as this attempt is the last. No row: it is not any more.
 update reconciliation_queue set state = $3, next_attempt_at = $4, last_error = $5
+where id = $1 and attempts = $2 and state = 'acting' returning id;
+
+-- name: postpone :exec
+-- The primary key; as if nothing had been attempted, and only as long as this attempt is the last.
+update reconciliation_queue set state = 'open', attempts = 0, next_attempt_at = $3, last_error = $4
 where id = $1 and attempts = $2 and state = 'acting';
 
 -- name: resolved :one
@@ -228,8 +288,9 @@ update reconciliation_queue set state = 'resolved', resolved_at = $2, resolved_b
 where id = $1 and state <> 'resolved' returning *;
 
 -- name: retry :one
--- The primary key. From the start, under the same idempotency key.
-update reconciliation_queue set state = 'open', attempts = 0, next_attempt_at = $2
+-- The primary key. From the start, and by a person's word.
+update reconciliation_queue
+set state = 'open', attempts = 0, next_attempt_at = $2, approved_at = $2
 where id = $1 and state <> 'resolved' returning *;
 
 -- name: list :many

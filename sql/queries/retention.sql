@@ -61,10 +61,24 @@ delete from provider_operations where ctid = any (array(
 )) returning 1;
 
 -- name: old_findings :many
--- Those that were put right; one that was given up waits for a person. One scan a turn.
+-- Those that were put right; one that was given up waits for a person. What a person resolved is
+-- never queued anew, so it stays until its subscription or invoice is over. One scan a turn.
 delete from reconciliation_queue where ctid = any (array(
-    select ctid from reconciliation_queue
-    where state = 'resolved' and resolved_at < $1 limit $2
+    select q.ctid from reconciliation_queue as q
+    where q.state = 'resolved' and q.resolved_at < $1 and (
+        q.resolved_by = 'headroom:reconciliation' or q.detail ? 'over'
+        or exists (
+            select from subscriptions as s
+            where s.provider = q.provider and s.provider_id = q.object_id
+                and s.status in ('canceled', 'incomplete_expired')
+        )
+        or exists (
+            select from invoices as i
+            where i.provider = q.provider and i.provider_id = q.object_id
+                and i.status in ('void', 'deleted', 'uncollectible')
+        )
+    )
+    limit $2
 )) returning 1;
 
 -- name: old_runs :many

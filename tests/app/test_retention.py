@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from api.billing.findings import Finding, QueueKind, enqueue
+from api.billing.findings import ITSELF, Finding, QueueKind, enqueue
 from api.catalog import alerts
 from api.infra.postgres import Database
 from api.infra.settings import Settings
@@ -28,14 +28,18 @@ async def remaining(database: Database, table: str, column: str) -> list[str]:
     return [row["one"] for row in rows]
 
 
-async def finding(database: Database, name: str, at: datetime, state: str) -> None:
+async def finding(
+    database: Database, name: str, at: datetime, state: str, by: str = ITSELF
+) -> None:
     async with database.transaction() as conn:
         await enqueue(conn, "stripe", Finding(QueueKind.DOUBLE_INVOICE, name, None), at)
     await database.execute(
-        "update reconciliation_queue set state = $2, resolved_at = $3 where object_id = $1",
+        "update reconciliation_queue set state = $2, resolved_at = $3, resolved_by = $4"
+        " where object_id = $1",
         name,
         state,
         at if state == "resolved" else None,
+        by if state == "resolved" else None,
     )
 
 
@@ -64,6 +68,42 @@ async def test_findings_are_forgotten_when_resolved_and_never_before(
     assert late["findings"] == 1
     held = await remaining(database, "reconciliation_queue", "object_id")
     assert held == ["open", "acting", "given_up"]
+
+
+async def test_what_a_person_resolved_is_kept_until_its_object_is_over(
+    database: Database, clock: FakeClock, keeper: Retention
+) -> None:
+    for name in ("sub_over", "sub_lives", "in_void", "in_paid", "sub_nobody_s"):
+        await finding(database, name, clock.now(), "resolved", "local:op")
+    owner = await database.fetchval(
+        "with r as (insert into catalog_revisions (body, checksum, applied_at, applied_by)"
+        " values ('{}', '', $1, 'a') returning revision)"
+        " insert into customers (key, type, created_at, updated_at, catalog_revision)"
+        " select 'acme', 'business', $1, $1, revision from r returning id",
+        clock.now(),
+    )
+    for name, status in (("sub_over", "canceled"), ("sub_lives", "unpaid")):
+        await database.execute(
+            "insert into subscriptions (customer_id, provider, provider_id, status, add_ons,"
+            " created_at, updated_at) values ($1, 'stripe', $2, $3, '[]', $4, $4)",
+            owner,
+            name,
+            status,
+            clock.now(),
+        )
+    for name, status in (("in_void", "void"), ("in_paid", "paid")):
+        await database.execute(
+            "insert into invoices (provider, provider_id, status, currency, total_minor,"
+            " due_minor, paid_minor, remaining_minor, created_at, told_at, told_by, updated_at)"
+            " values ('stripe', $1, $2, 'usd', 1, 1, 0, 1, $3, $3, '', $3)",
+            name,
+            status,
+            clock.now(),
+        )
+    late = await keeper.forget(clock.now() + timedelta(days=3000))
+    assert late["findings"] == 2
+    held = await remaining(database, "reconciliation_queue", "object_id")
+    assert held == ["sub_lives", "in_paid", "sub_nobody_s"]
 
 
 async def test_runs_are_forgotten_with_or_without_an_end(

@@ -30,13 +30,21 @@ async def doubled(both: Pair) -> tuple[str, str]:
     return first, second
 
 
-async def test_the_later_of_two_is_ended_at_once_verified_and_its_credits_leave(
+async def queued(both: Pair) -> tuple[str, str]:
+    """Let acme subscribe twice, which is queued at once, and let the time to settle pass."""
+    first, second = await doubled(both)
+    assert await both.act() == 0
+    assert await both.items() == [(DUPLICATE, second, "open")]
+    both.desk.clock.advance(minutes=15)
+    return first, second
+
+
+async def test_the_later_of_two_is_queued_at_once_ended_verified_and_its_credits_leave(
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
     catalog = with_credits("starter", "units = 100")
     async with paired(database_url, redis_url, clock, catalog=catalog) as both:
-        first, second = await doubled(both)
-        both.desk.clock.advance(minutes=1)
+        first, second = await queued(both)
         await both.act()
         assert both.stripe.get(second)["status"] == "canceled"
         assert both.stripe.get(first)["status"] == "active"
@@ -54,7 +62,7 @@ async def test_who_died_after_ending_it_is_followed_by_somebody_who_ends_nothing
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
     async with paired(database_url, redis_url, clock) as both:
-        _, second = await doubled(both)
+        _, second = await queued(both)
         both.stripe.faults.cut_next(
             path=f"/v1/subscriptions/{second}", method="DELETE", after_effect=True
         )
@@ -73,7 +81,7 @@ async def test_two_processes_at_once_and_the_same_event_twice_end_one_subscripti
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
     async with paired(database_url, redis_url, clock) as both:
-        first, second = await doubled(both)
+        first, second = await queued(both)
         both.stripe.webhooks.duplicate("*")
         now = both.desk.clock.now()
         await asyncio.gather(both.queue.run_once(now), both.queue.run_once(now), both.sync())
@@ -89,7 +97,7 @@ async def test_what_stripe_refuses_again_and_again_is_given_up_loudly_until_retr
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
     async with paired(database_url, redis_url, clock, most_attempts=4) as both:
-        _, second = await doubled(both)
+        _, second = await queued(both)
         both.stripe.faults.fail_next(4, status=429, method="DELETE", retry_after=1)
         waits = []
         row: Any = None

@@ -8,9 +8,8 @@
 
 import pytest
 
-from tests.scenarios.test_sub_9 import waiting
 from tests.support.clock import FakeClock
-from tests.support.reconciling import paired
+from tests.support.reconciling import paired, waiting
 
 
 @pytest.mark.parametrize("heard", [True, False], ids=["by the event", "by reconciliation"])

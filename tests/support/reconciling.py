@@ -78,6 +78,29 @@ class Pair:
         return [(row["kind"], row["severity"]) for row in rows]
 
 
+async def waiting(both: Pair) -> str:
+    """Let acme change to pro with a card that fails."""
+    sub = await both.subscribe("acme")
+    both.stripe.use_card(both.customers["acme"], "fails")
+    await change_in_vain(both, sub)
+    await both.hear()
+    [held] = await both.desk.held("acme")
+    assert held.pending_plan == "pro"
+    return sub
+
+
+async def change_in_vain(both: Pair, sub: str) -> None:
+    """Ask for a change to pro, which waits until it is paid."""
+    api = both.desk.door.api
+    item = both.stripe.get(sub)["items"]["data"][0]["id"]
+    said: Any = {
+        "items": [{"id": item, "price": both.prices["pro_monthly"]}],
+        "payment_behavior": "pending_if_incomplete",
+        "proration_behavior": "always_invoice",
+    }
+    await api.ask(api.v1.subscriptions.update_async(sub, said))
+
+
 @asynccontextmanager
 async def paired(
     database_url: str,
