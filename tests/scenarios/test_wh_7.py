@@ -117,3 +117,19 @@ async def test_beyond_thirty_days_a_person_is_told_to_reconcile(
         await catching(pair).turn(clock.now())
         found = await alerts.list_(pair.desk.core.database, kind="webhooks_beyond_reach")
         assert ["headroom sync all" in one.message for one in found] == [True]
+
+
+async def test_an_operator_s_late_beginning_takes_nothing_from_the_first_pass(
+    database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    async with paired(database_url, redis_url, clock) as pair:
+        pair.stripe.webhooks.on = False
+        await pair.subscribe("acme")
+        clock.advance(hours=5)
+        catch_up, last_hour = catching(pair), clock.now() - timedelta(hours=1)
+        found = await catch_up.since(last_hour, actor="ann", reason="it was down", at=clock.now())
+        assert found.missed == 0
+        assert await pair.desk.count("provider_cursors") == 0
+        assert await catch_up.turn(clock.now()) > 0
+        await pair.desk.work()
+        assert await pair.desk.plan("acme") == "starter"
