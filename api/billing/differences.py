@@ -64,10 +64,15 @@ class Difference:
         return self.kind in (Kind.MISSING, Kind.CHANGED, Kind.GONE)
 
 
-def difference(told: SubscriptionRecord, known: SubscriptionRecord | None) -> Difference | None:
+def difference(
+    told: SubscriptionRecord,
+    known: SubscriptionRecord | None,
+    more: tuple[tuple[str, str, str], ...] = (),
+) -> Difference | None:
     """Return how what the provider tells differs from what is known, None where it does not.
 
-    One that ended and was never known differs in nothing that matters any more.
+    One that ended and was never known differs in nothing that matters any more. ``more`` is what
+    differs besides.
     """
     if known is None:
         if told.status in TERMINAL:
@@ -79,9 +84,9 @@ def difference(told: SubscriptionRecord, known: SubscriptionRecord | None) -> Di
         for name in COMPARED
         if getattr(known, name) != getattr(told, name)
     )
-    if not fields:
+    if not fields and not more:
         return None
-    return Difference(Kind.CHANGED, told.provider_id, told.customer_id, fields)
+    return Difference(Kind.CHANGED, told.provider_id, told.customer_id, (*fields, *more))
 
 
 def _plain(value: object) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Protocol
 
 from api.domain.entitlements import SubscriptionStatus
@@ -34,7 +35,8 @@ class ProviderEvent:
 class ProviderItem:
     """One line of a subscription. ``price`` is the catalog's name of it, None if it has none.
 
-    One of it costs ``amount_minor`` in every ``months``, None where it is not billed by months.
+    All of it costs ``cost_minor`` in ``every`` intervals, None where that could not be told; a line
+    without an interval is paid once.
     """
 
     price: str | None
@@ -42,9 +44,10 @@ class ProviderItem:
     quantity: int
     period_start: datetime
     period_end: datetime
-    amount_minor: int | None = None
+    cost_minor: Decimal | None = None
     currency: str | None = None
-    months: int | None = None
+    interval: str | None = None
+    every: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ to the same, and one that dies is simply begun again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,13 +21,15 @@ from api.billing.listed_files import by_status
 from api.billing.listed_payers import ListedPayers
 from api.billing.looks import Look, look, parked
 from api.billing.money_comparison import MoneyComparison
+from api.billing.money_facts import add_up, items_unlike, told_money
 from api.billing.problems import UnknownPrice
 from api.billing.same_account import SameAccount
 from api.billing.translation import record_of
-from api.catalog import audit, subscriptions
+from api.catalog import audit, subscription_changes, subscriptions
 from api.catalog.revisions import Revisions
+from api.catalog.subscription_changes import Money
 from api.catalog.subscriptions import SubscriptionRecord
-from api.domain.catalog import MAX_UNITS, Catalog, Price
+from api.domain.catalog import MAX_UNITS, Catalog
 from api.domain.errors import HeadroomError, InvalidInput
 from api.domain.event_order import TERMINAL
 from api.infra.postgres import Database, Record
@@ -228,6 +230,7 @@ class Reconciliation:
         ids = [one.id for one in page]
         provider = self._account.name
         known = await subscriptions.named(self._database, provider, ids)
+        money = await subscription_changes.last_of(self._database, provider, ids)
         payers = await self._payers.of([one.told for one in page if one.told is not None])
         await self._database.execute(_sql.note_seen, report.run_id, ids)
         found: list[Difference] = []
@@ -237,7 +240,7 @@ class Reconciliation:
             ours = known.get(one.id)
             if ours is not None:
                 report.counts[f"here:{ours.status.value}"] += 1
-            differs = self._judge(report, catalog, one, ours, payers, at)
+            differs = self._judge(report, catalog, one, (ours, money.get(one.id)), payers, at)
             if differs is not None:
                 found.append(differs)
         await self._act(report, found, at)
@@ -247,12 +250,11 @@ class Reconciliation:
         report: Report,
         catalog: Catalog,
         one: Listed,
-        ours: SubscriptionRecord | None,
+        held: tuple[SubscriptionRecord | None, Money | None],
         payers: dict[str, int],
         at: datetime,
     ) -> Difference | None:
-        told = one.told
-        prices = {price.key: price for plan in catalog.plans.values() for price in plan.prices}
+        told, (ours, kept) = one.told, held
         customer_id = None if ours is None else ours.customer_id
         if told is None:
             if one.problem is not None:
@@ -278,10 +280,11 @@ class Reconciliation:
             )
         except UnknownPrice as error:
             return Difference(Kind.UNREADABLE, told.id, payer, (("problem", "", error.message),))
-        for side, one_side in (("provider", record), ("here", ours)):
+        money = told_money(told, kept)
+        for side, one_side, comes_to in (("provider", record, money), ("here", ours, kept)):
             if one_side is not None and one_side.status not in TERMINAL:
-                _add_up(report, side, one_side, prices)
-        return difference(record, ours)
+                add_up(report.counts, side, one_side, comes_to)
+        return difference(record, ours, items_unlike(told, money, kept))
 
     async def _only_here(self, report: Report, customer_id: int | None, at: datetime) -> None:
         after = 0
@@ -328,13 +331,3 @@ class Reconciliation:
                         QueueKind.UNKNOWN_SUBSCRIPTION, one.subscription_id, None, detail
                     )
                     await enqueue(conn, provider, finding, at)
-
-
-def _add_up(
-    report: Report, side: str, record: SubscriptionRecord, prices: Mapping[str, Price]
-) -> None:
-    """Count a live subscription's plan, and add what its price comes to in each interval."""
-    report.counts[f"{side}:plan:{record.plan}"] += 1
-    price = prices.get(record.price or "")
-    if price is not None:
-        report.counts[f"{side}:{price.currency}:{price.interval}"] += price.amount_minor

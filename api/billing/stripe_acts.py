@@ -18,7 +18,8 @@ from api.billing.looks import Look
 from api.billing.problems import ProviderRefused
 from api.billing.stripe_api import StripeApi
 from api.billing.stripe_payments import PACK, QUANTITY
-from api.billing.stripe_shapes import LINK, PRICE
+from api.billing.stripe_prices import PRICE
+from api.billing.stripe_shapes import LINK
 
 _Json = dict[str, Any]
 _Said = Mapping[str, Any]

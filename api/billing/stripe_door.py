@@ -13,7 +13,7 @@ from typing import Self
 
 import orjson
 
-from api.billing import stripe_api, stripe_hints, stripe_payments, stripe_shapes
+from api.billing import stripe_api, stripe_hints, stripe_payments, stripe_prices, stripe_shapes
 from api.billing.budget import Budget
 from api.billing.problems import Unreadable
 from api.billing.provider import (
@@ -141,13 +141,17 @@ class StripeDoor:
         Cost: one call, and one more per hundred items where the list was cut.
         Raises: Unavailable, NotAtProvider, Unreadable.
         """
+        prices = [f"items.data.price.{name}" for name in stripe_prices.EXPANDED]
         found = await self.api.read(
-            "subscriptions", subscription_id, expand=["schedule.phases.items.price"]
+            "subscriptions", subscription_id, expand=["schedule.phases.items.price", *prices]
         )
         told = stripe_shapes.subscription(found)
         if told.whole:
             return told
-        items = await self.api.pages("subscription_items", subscription=subscription_id)
+        prices = [f"data.price.{name}" for name in stripe_prices.EXPANDED]
+        items = await self.api.pages(
+            "subscription_items", subscription=subscription_id, expand=prices
+        )
         return stripe_shapes.subscription(found, items)
 
     async def customer_key(self, customer: str) -> str | None:

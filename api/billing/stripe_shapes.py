@@ -1,8 +1,8 @@
 """Stripe's objects in their present shapes, and what they say in any provider's words.
 
 Shapes of API version 2026-10-28.endive: periods lie on subscription items. Only the fields that
-matter here are named; whatever else an object has is passed over. Payments are in
-``stripe_payments``, what events point at in ``stripe_hints``.
+matter here are named; whatever else an object has is passed over. Prices are in
+``stripe_prices``, payments in ``stripe_payments``, what events point at in ``stripe_hints``.
 """
 
 from __future__ import annotations
@@ -15,16 +15,13 @@ import msgspec
 
 from api.billing.problems import Unreadable
 from api.billing.provider import ProviderItem, ProviderPhase, ProviderSubscription
+from api.billing.stripe_prices import Price
 from api.domain.entitlements import SubscriptionStatus
 
 LINK = "headroom_customer"
 """The key of ``metadata`` under which Stripe was told the product's name for a customer."""
 
-PRICE = "headroom_price"
-"""The key of ``metadata`` that keeps a price's name after its lookup key went to another price."""
-
 LONGEST_ID = 255
-_MONTHS = {"month": 1, "year": 12}
 _GOING = ("active", "not_started")
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
@@ -37,34 +34,8 @@ class _Expanded(msgspec.Struct):
 Reference = str | _Expanded | None
 
 
-class _Recurring(msgspec.Struct):
-    interval: str
-    interval_count: int = 1
-
-
-class _Price(msgspec.Struct):
-    id: str
-    unit_amount: int | None = None
-    currency: str | None = None
-    recurring: _Recurring | None = None
-    lookup_key: str | None = None
-    metadata: dict[str, str] | None = None
-
-    @property
-    def months(self) -> int | None:
-        """Every how many months it is billed."""
-        if self.recurring is None or self.recurring.interval not in _MONTHS:
-            return None
-        return _MONTHS[self.recurring.interval] * self.recurring.interval_count
-
-    @property
-    def name(self) -> str | None:
-        """The catalog's name: a price that was replaced still sells what it was made for."""
-        return self.lookup_key or (self.metadata or {}).get(PRICE) or None
-
-
 class _Item(msgspec.Struct):
-    price: _Price
+    price: Price
     current_period_start: int
     current_period_end: int
     quantity: int | None = None
@@ -76,7 +47,7 @@ class _Items(msgspec.Struct):
 
 
 class _PendingItem(msgspec.Struct):
-    price: _Price
+    price: Price
 
 
 class _PendingUpdate(msgspec.Struct):
@@ -84,7 +55,7 @@ class _PendingUpdate(msgspec.Struct):
 
 
 class _PhaseItem(msgspec.Struct):
-    price: str | _Price
+    price: str | Price
 
 
 class _Phase(msgspec.Struct):
@@ -113,6 +84,7 @@ class _Subscription(msgspec.Struct):
     customer: str | _Expanded
     status: str
     items: _Items
+    currency: str | None = None
     billing_cycle_anchor: int | None = None
     cancel_at: int | None = None
     cancel_at_period_end: bool = False
@@ -167,7 +139,7 @@ def subscription(obj: object, items: list[Any] | None = None) -> ProviderSubscri
             f"Subscription {shape.id} has the status {shape.status!r}, which is not known here; "
             "update Headroom, then replay."
         ) from None
-    parts = tuple(_item(item) for item in listed)
+    parts = tuple(_item(item, shape.currency) for item in listed)
     ends_at = shape.ended_at if shape.ended_at is not None else shape.cancel_at
     ending = None if ends_at is None else instant(ends_at)
     if ending is None and shape.cancel_at_period_end and parts:
@@ -231,22 +203,25 @@ def _scheduled(schedule: str | _Schedule | None) -> tuple[ProviderPhase, ...] | 
     return tuple(
         ProviderPhase(
             instant(phase.start_date),
-            tuple(n for i in phase.items if isinstance(i.price, _Price) and (n := i.price.name)),
+            tuple(n for i in phase.items if isinstance(i.price, Price) and (n := i.price.name)),
         )
         for phase in sorted(coming, key=lambda phase: phase.start_date)
     )
 
 
-def _item(item: _Item) -> ProviderItem:
+def _item(item: _Item, currency: str | None) -> ProviderItem:
+    quantity = 1 if item.quantity is None else item.quantity
+    price = item.price
     return ProviderItem(
-        price=item.price.name,
-        price_id=item.price.id,
-        quantity=1 if item.quantity is None else item.quantity,
+        price=price.name,
+        price_id=price.id,
+        quantity=quantity,
         period_start=instant(item.current_period_start),
         period_end=instant(item.current_period_end),
-        amount_minor=item.price.unit_amount,
-        currency=item.price.currency,
-        months=item.price.months,
+        cost_minor=price.cost(quantity, currency),
+        currency=currency or price.currency,
+        interval=price.recurring.interval if price.recurring else None,
+        every=price.recurring.interval_count if price.recurring else 1,
     )
 
 

@@ -131,7 +131,7 @@ class SubscriptionEvents:
         record = replace(record, paid_until=paid_until)
         concerned = {payer} if known is None else {payer, known.customer_id}
         await self._write(conn, sorted(concerned), record, concerned, at)
-        lines = lines_of(catalog, told)
+        lines = lines_of(told)
         await subscription_changes.note(conn, record, lines, newest.event_id, rank.created_at)
         return concerned
 

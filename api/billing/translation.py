@@ -16,8 +16,6 @@ from api.domain.event_order import TERMINAL
 
 log = logging.getLogger(__name__)
 
-_MONTHS = {"month": 1, "year": 12}
-
 
 class _Coming(NamedTuple):
     """A plan that comes by itself, if one does."""
@@ -89,20 +87,20 @@ def record_of(
     )
 
 
-def lines_of(catalog: Catalog, told: ProviderSubscription) -> list[Line]:
-    """Return what is paid for: at the provider's own price, else at that of the catalog."""
-    prices = {price.key: price for plan in catalog.plans.values() for price in plan.prices}
-    prices |= {price.key: price for one in catalog.add_ons.values() for price in one.prices}
-    lines: list[Line] = []
-    for item in told.items:
-        known = prices.get(item.price or "")
-        if item.amount_minor is not None or known is None:
-            amount, currency, months = item.amount_minor or 0, item.currency, item.months
-        else:
-            amount, currency = known.amount_minor, known.currency
-            months = _MONTHS.get(known.interval or "")
-        lines.append(Line(item.price or item.price_id, item.quantity, amount, currency, months))
-    return lines
+def lines_of(told: ProviderSubscription) -> list[Line]:
+    """Return what is paid for, each line at the provider's own price."""
+    return [
+        Line(
+            item.price or item.price_id,
+            item.price_id,
+            item.quantity,
+            item.cost_minor,
+            item.currency,
+            item.interval,
+            item.every,
+        )
+        for item in told.items
+    ]
 
 
 def _pending(catalog: Catalog, prices: Iterable[str]) -> str | None:

@@ -2,21 +2,24 @@
 
 A change is told from the one before it, so the same state told twice is no change. Money counts
 while a subscription is active, in its trial, or late with its payment; discounts and taxes do not.
+Where the provider does not tell what a price comes to, the sum is unknown, never a guess.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 from api.catalog.subscriptions import SubscriptionRecord
 from api.domain.catalog import MAX_UNITS
 from api.domain.entitlements import SubscriptionStatus
 from api.domain.event_order import TERMINAL
+from api.domain.rents import in_a_month
 from api.infra.postgres import Connection, Database, Record
 from api.infra.queries import Queries
 from api.infra.telemetry import correlation_id
@@ -42,18 +45,50 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """So many of one price, each ``amount_minor`` in every ``months``; None where it is no rent."""
+    """So many of one price: all of it costs ``cost_minor`` in every so many intervals.
+
+    None where the cost could not be told. Without an interval it is paid once, and is no rent.
+    """
 
     price: str
+    price_id: str
     quantity: int
-    amount_minor: int
+    cost_minor: Decimal | None
     currency: str | None
-    months: int | None
+    interval: str | None
+    every: int = 1
 
     @property
-    def stated(self) -> list[Any]:
+    def stated(self) -> dict[str, Any]:
         """What of it is compared and kept."""
-        return [self.price, self.quantity, self.amount_minor, self.months]
+        cost = None if self.cost_minor is None else f"{self.cost_minor.normalize():f}"
+        return {
+            "price": self.price,
+            "price_id": self.price_id,
+            "quantity": self.quantity,
+            "cost_minor": cost,
+            "currency": self.currency,
+            "interval": self.interval,
+            "every": self.every,
+        }
+
+    @property
+    def monthly(self) -> Fraction | None:
+        """What it comes to in a month, None where that cannot be told."""
+        if self.cost_minor is None:
+            return None
+        if self.interval is None:
+            return Fraction(0)
+        return in_a_month(self.cost_minor, self.interval, self.every)
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What a subscription is known to be paid for, and what that comes to in a month."""
+
+    lines: tuple[Line, ...]
+    currency: str | None
+    mrr_minor: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +105,47 @@ class Change:
     price_before: str | None
     price_after: str | None
     currency: str | None
-    mrr_minor_before: int
-    mrr_minor_after: int
+    mrr_minor_before: int | None
+    mrr_minor_after: int | None
     detail: Mapping[str, Any]
     cause: str
     correlation_id: str | None
 
 
-def mrr_minor(status: SubscriptionStatus, lines: Sequence[Line]) -> int:
-    """Return what the lines come to in a month: a year's price by 12, the sum rounded half even."""
+def mrr_minor(status: SubscriptionStatus, lines: Sequence[Line]) -> int | None:
+    """Return what the lines come to in a month, the sum rounded half to even; None if unknown.
+
+    A line counts ``cost / (intervals * length)``, where a month's length is 1, a year's 12, a
+    week's 12/52 and a day's 12/365. Metered use counts 0, as Stripe's own MRR has it:
+    https://docs.stripe.com/billing/subscriptions/analytics/glossary. Other than there trials count,
+    and discounts do not.
+    """
     if status not in COUNTING:
         return 0
-    whole = sum(
-        (Decimal(one.amount_minor * one.quantity) / one.months for one in lines if one.months),
-        Decimal(0),
+    known = [month for one in lines if (month := one.monthly) is not None]
+    return round(sum(known, Fraction(0))) if len(known) == len(lines) else None
+
+
+def completed(lines: Sequence[Line], known: Sequence[Line]) -> tuple[Line, ...]:
+    """Return the lines with costs that were not told taken from the same ones that are known.
+
+    Events and lists may leave costs out. A price of one id keeps its amounts, so the same quantity
+    of it costs the same; should a provider let them be changed, the next reading tells.
+    """
+    costs = {_same(one): one.cost_minor for one in known}
+    return tuple(
+        one if one.cost_minor is not None else replace(one, cost_minor=costs.get(_same(one)))
+        for one in lines
     )
-    return int(whole.quantize(Decimal(1), ROUND_HALF_EVEN))
+
+
+def stated(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Return what of the lines is compared and kept, in any order told alike."""
+    return sorted((one.stated for one in lines), key=str)
+
+
+def _same(line: Line) -> tuple[object, ...]:
+    return line.price_id, line.quantity, line.currency, line.interval, line.every
 
 
 async def note(
@@ -96,7 +156,8 @@ async def note(
     Returns whether anything did. Cost: two statements.
     """
     last = await conn.fetchrow(_sql.last, record.provider, record.provider_id)
-    items = sorted((one.stated for one in lines), key=str)
+    lines = completed(lines, () if last is None else _money(last).lines)
+    items = stated(lines)
     before = None if last is None else _state(last)
     after = (record.status.value, record.plan, record.price, dict(record.add_ons), items)
     if before == after:
@@ -135,6 +196,23 @@ async def of_subscription(
         _sql.of_subscription, record.provider, record.provider_id, last, count
     )
     return [_change(row) for row in rows]
+
+
+async def last_of(
+    source: Connection | Database, provider: str, provider_ids: Sequence[str]
+) -> dict[str, Money]:
+    """Return what each subscription that is named was last known to be paid for, by its id."""
+    rows = await source.fetch(_sql.last_of, provider, list(provider_ids))
+    return {row["provider_id"]: _money(row) for row in rows}
+
+
+def _money(row: Record) -> Money:
+    lines = tuple(_line(**item) for item in row["detail"]["items"])
+    return Money(lines, row["currency"], row["mrr_minor_after"])
+
+
+def _line(*, cost_minor: str | None, **rest: Any) -> Line:
+    return Line(cost_minor=None if cost_minor is None else Decimal(cost_minor), **rest)
 
 
 def _state(row: Record) -> tuple[Any, ...]:

@@ -29,13 +29,14 @@ class StripeLife:
     version: str
     began_at: datetime
     price: str = ""
+    unit_minor: int = 0
     status: str = "active"
     _told: int = 0
     _mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def checks_out(self, price: str, amount_minor: int) -> list[Json]:
         """A completed checkout of ``price``: the session, the subscription, and its invoice."""
-        self.price = price
+        self.price, self.unit_minor = price, amount_minor
         return [
             self._event("checkout.session.completed", self._session(amount_minor)),
             self._event("customer.subscription.created", self._subscription()),
@@ -43,8 +44,8 @@ class StripeLife:
         ]
 
     def changes_to(self, price: str, amount_minor: int) -> list[Json]:
-        """A change of plan within the period, paid at once."""
-        self.price = price
+        """A change of plan as the period begins, at once paid what it costs more."""
+        self.price, self.unit_minor = price, self.unit_minor + amount_minor
         return [
             self._event("customer.subscription.updated", self._subscription()),
             self._event("invoice.paid", self._invoice("subscription_update", amount_minor)),
@@ -148,6 +149,8 @@ class StripeLife:
                 "product": f"prod_demo_{self.price}",
                 "recurring": {"interval": "month", "interval_count": 1, "usage_type": "licensed"},
                 "type": "recurring",
+                "unit_amount": self.unit_minor,
+                "unit_amount_decimal": str(self.unit_minor),
             },
             "quantity": 1,
             "subscription": self._id("sub"),

@@ -18,7 +18,8 @@ from api.schema.scalars import SignedUnits
 @strawberry.type(
     description="One change of a subscription. MRR is what its prices and quantities come to in a "
     "month, add-ons included, in minor units, without discounts and taxes; it counts while the "
-    "subscription is active, in its trial, or past due, and is 0 else."
+    "subscription is active, in its trial, or past due, and is 0 else; null where the provider did "
+    "not tell what a price comes to."
 )
 class SubscriptionChange:
     """One change."""
@@ -33,8 +34,8 @@ class SubscriptionChange:
     price_before: str | None
     price_after: str | None
     currency: str | None
-    mrr_minor_before: SignedUnits
-    mrr_minor_after: SignedUnits
+    mrr_minor_before: SignedUnits | None
+    mrr_minor_after: SignedUnits | None
     cause: str = strawberry.field(description="The event that it was learned from.")
     correlation_id: str | None
 
@@ -70,8 +71,12 @@ def _change_of(row: Change) -> SubscriptionChange:
         price_before=row.price_before,
         price_after=row.price_after,
         currency=row.currency,
-        mrr_minor_before=SignedUnits(row.mrr_minor_before),
-        mrr_minor_after=SignedUnits(row.mrr_minor_after),
+        mrr_minor_before=_units(row.mrr_minor_before),
+        mrr_minor_after=_units(row.mrr_minor_after),
         cause=row.cause,
         correlation_id=row.correlation_id,
     )
+
+
+def _units(amount: int | None) -> SignedUnits | None:
+    return None if amount is None else SignedUnits(amount)

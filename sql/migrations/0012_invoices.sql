@@ -53,8 +53,9 @@ create table subscription_changes (
     price_before text,
     price_after text,
     currency text,
-    mrr_minor_before bigint not null,
-    mrr_minor_after bigint not null,
+    -- Null where the provider did not tell what a price comes to.
+    mrr_minor_before bigint,
+    mrr_minor_after bigint,
     detail jsonb not null default '{}',
     cause text not null,
     correlation_id text

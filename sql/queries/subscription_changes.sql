@@ -6,6 +6,17 @@ where provider = $1 and provider_id = $2
 order by id desc
 limit 1;
 
+-- name: last_of :many
+-- subscription_changes_by_subscription, backwards, once for each: what the provider's list is
+-- compared with.
+select last.* from unnest($2::text[]) as named (provider_id)
+cross join lateral (
+    select * from subscription_changes as c
+    where c.provider = $1 and c.provider_id = named.provider_id
+    order by c.id desc
+    limit 1
+) as last;
+
 -- name: add :exec
 -- Beside the subscription's record.
 insert into subscription_changes (

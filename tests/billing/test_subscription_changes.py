@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,21 +18,31 @@ from tests.support.stripe_events import Life
 S = SubscriptionStatus
 
 
-def line(amount: int, *, months: int | None = 1, quantity: int = 1) -> Line:
-    return Line("p", quantity, amount, "usd", months)
+def line(cost: int | str | None, interval: str | None = "month", *, every: int = 1) -> Line:
+    cost_minor = None if cost is None else Decimal(cost)
+    return Line("p", "price_1", 1, cost_minor, "usd", interval, every)
 
 
 @pytest.mark.parametrize(
     ("status", "lines", "comes_to"),
     [
         (S.ACTIVE, [line(4900)], 4900),
-        (S.ACTIVE, [line(49_000, months=12)], 4083),
-        (S.ACTIVE, [line(6, months=12)], 0),  # a half goes to the even cent
-        (S.ACTIVE, [line(18, months=12)], 2),
-        (S.ACTIVE, [line(6, months=12), line(6, months=12)], 1),  # the sum is rounded
-        (S.TRIALING, [line(4900), line(900, quantity=3)], 7600),
+        (S.ACTIVE, [line(49_000, "year")], 4083),
+        (S.ACTIVE, [line(6, "year")], 0),  # a half goes to the even cent
+        (S.ACTIVE, [line(18, "year")], 2),
+        (S.ACTIVE, [line(6, "year"), line(6, "year")], 1),  # the sum is rounded
+        (S.ACTIVE, [line(9000, every=3)], 3000),
+        (S.ACTIVE, [line(4900, "week")], 21_233),  # 52 weeks a year
+        (S.ACTIVE, [line(4900, "week", every=2)], 10_617),
+        (S.ACTIVE, [line(100, "day")], 3042),  # 365 days a year
+        (S.ACTIVE, [line(100, "day", every=30)], 101),
+        (S.ACTIVE, [line("0.5"), line("0.7")], 1),
+        (S.ACTIVE, [line(4900), line(None)], None),  # unknown, never a part of it
+        (S.ACTIVE, [line(4900, "fortnight")], None),
+        (S.CANCELED, [line(None)], 0),
+        (S.TRIALING, [line(4900), line(2700)], 7600),
         (S.PAST_DUE, [line(4900)], 4900),
-        (S.ACTIVE, [line(4900, months=None)], 0),
+        (S.ACTIVE, [line(4900, None)], 0),
         (S.UNPAID, [line(4900)], 0),
         (S.PAUSED, [line(4900)], 0),
         (S.CANCELED, [line(4900)], 0),
@@ -39,7 +50,7 @@ def line(amount: int, *, months: int | None = 1, quantity: int = 1) -> Line:
     ],
 )
 def test_a_month_of_it_comes_to(
-    status: SubscriptionStatus, lines: list[Line], comes_to: int
+    status: SubscriptionStatus, lines: list[Line], comes_to: int | None
 ) -> None:
     assert mrr_minor(status, lines) == comes_to
 
@@ -107,3 +118,21 @@ async def test_history_is_shown_newest_first(
             ("started", "active"),
         ]
         assert nodes[0]["mrrMinorBefore"] == nodes[0]["mrrMinorAfter"] == 4900
+
+
+async def test_where_the_provider_does_not_tell_the_tiers_the_month_is_unknown(
+    database_url: str, redis_url: str, clock: FakeClock
+) -> None:
+    async with paying(database_url, redis_url, clock, reads=False) as books:
+        life = Life("acme", clock.now(), named=True, prices={"starter": 3})
+        told = life.created("active")
+        [item] = told["data"]["object"]["items"]["data"]
+        item["price"] |= {"billing_scheme": "tiered", "tiers_mode": "volume"}
+        item["price"] |= {"unit_amount": None, "unit_amount_decimal": None}
+        await books.tell(told, life.later(days=2).became("canceled"))
+        asked = """query { customer(key: "acme") { subscriptions { changes {
+            edges { node { kind mrrMinorBefore mrrMinorAfter } }
+        } } } }"""
+        [held] = (await books.ask(asked))["customer"]["subscriptions"]
+        nodes = [tuple(edge["node"].values()) for edge in held["changes"]["edges"]]
+        assert nodes == [("ended", None, 0), ("started", 0, None)]

@@ -38,8 +38,8 @@ async def test_each_day_counts_and_sums_are_compared_and_what_differs_is_healed(
         both.desk.clock.advance(days=1)
         assert await a_turn(both) == 1
         counts = (await both.compare.runs(1))[0]["counts"]
-        assert counts["provider:usd:month"] == 14_800
-        assert counts["here:usd:month"] == 4_900
+        assert counts["provider:mrr:usd"] == 14_800
+        assert counts["here:mrr:usd"] == 4_900
         assert (counts["provider:active"], counts["here:active"]) == (2, 1)
         assert counts["missing"] == 1
         assert await both.desk.plan("bolt") == "pro"
@@ -48,7 +48,7 @@ async def test_each_day_counts_and_sums_are_compared_and_what_differs_is_healed(
         assert await a_turn(both) == 2
         for run in await both.compare.runs(2):
             assert run["finished_at"] - run["started_at"] < timedelta(minutes=1)
-            assert run["counts"]["here:usd:month"] == run["counts"]["provider:usd:month"] == 14_800
+            assert run["counts"]["here:mrr:usd"] == run["counts"]["provider:mrr:usd"] == 14_800
             assert "missing" not in run["counts"]
 
 

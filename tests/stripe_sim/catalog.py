@@ -7,6 +7,7 @@ from typing import Any
 from tests.stripe_sim.errors import Refused, invalid, unknown
 from tests.stripe_sim.listing import page_of, searched
 from tests.stripe_sim.params import merged, need, number, one_of, truth
+from tests.stripe_sim.pricing import SAID, hidden_of, shape_of
 from tests.stripe_sim.routes import Asked, route
 from tests.stripe_sim.shapes import copied
 from tests.stripe_sim.world import World
@@ -19,7 +20,7 @@ _PRODUCT = {"id", "active", "metadata", *_TEXTS}
 _PRICE_CHANGES = {
     "active", "lookup_key", "transfer_lookup_key", "metadata", "nickname", "tax_behavior",
 }  # fmt: skip
-_PRICE = _PRICE_CHANGES | {"currency", "unit_amount", "product", "product_data", "recurring"}
+_PRICE = _PRICE_CHANGES | SAID | {"currency", "product", "product_data", "recurring"}
 
 
 def only(params: Json, names: set[str]) -> None:
@@ -102,9 +103,7 @@ def create_price(asked: Asked) -> Json:
     """Make a price; no two active or inactive ones hold one lookup key."""
     world, params = asked.world, asked.params
     only(params, _PRICE)
-    currency, amount = str(need(params, "currency")).lower(), number(params, "unit_amount")
-    if amount is None:
-        need(params, "unit_amount")
+    currency, asks = str(need(params, "currency")).lower(), shape_of(params)
     if "product_data" in params:
         inner = Asked(world, (), params["product_data"])
         product = create_product(inner)["id"]
@@ -116,7 +115,6 @@ def create_price(asked: Asked) -> Json:
         "price",
         "price",
         active=truth(params, "active", default=True),
-        billing_scheme="per_unit",
         currency=currency,
         lookup_key=key,
         metadata=merged({}, params),
@@ -125,9 +123,9 @@ def create_price(asked: Asked) -> Json:
         recurring=recurring,
         tax_behavior=params.get("tax_behavior", "unspecified"),
         type="one_time" if recurring is None else "recurring",
-        unit_amount=amount,
-        unit_amount_decimal=str(amount),
+        **asks,
     )
+    world.hidden[made["id"]] = hidden_of(params, currency, made)
     world.events.emit("price.created", made)
     return made
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.stripe_sim.errors import invalid
 from tests.stripe_sim.events import cut
-from tests.stripe_sim.shapes import listed
+from tests.stripe_sim.shapes import copied, listed
 from tests.stripe_sim.world import World
 
 Json = dict[str, Any]
@@ -18,6 +18,9 @@ _KINDS = {
     "seti": "setup_intent", "cs_test": "checkout.session", "cs": "checkout.session",
 }  # fmt: skip
 
+_OF_PRICES = ("tiers", "currency_options")
+_DEEPEST = 4
+
 
 def shown(world: World, answer: Json, paths: list[str]) -> Json:
     """Return a copy of the answer as Stripe shows it, with all that is asked written out."""
@@ -26,6 +29,8 @@ def shown(world: World, answer: Json, paths: list[str]) -> Json:
     else:
         made = cut(answer)
     for path in paths:
+        if path.count(".") >= _DEEPEST:
+            raise invalid("You cannot expand more than 4 levels of a property.", "expand")
         _expand(world, [made], path.split("."), path)
     return made
 
@@ -40,6 +45,8 @@ def _expand(world: World, within: list[Json], names: list[str], path: str) -> No
 
 
 def _opened(world: World, obj: Json, name: str, path: str) -> list[Json]:
+    if name not in obj and obj.get("object") == "price" and name in _OF_PRICES:
+        obj[name] = copied(world.hidden[obj["id"]])[name]
     if name not in obj and (made := _included(world, obj, name)) is not None:
         obj[name] = made
     if name not in obj:

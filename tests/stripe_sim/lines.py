@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from tests.stripe_sim.pricing import cost
 from tests.stripe_sim.shapes import new
 from tests.stripe_sim.world import World
 
@@ -17,11 +18,6 @@ def share(amount: int, seconds: int, of: int) -> int:
     return int(part.quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
-def cost(item: Json) -> int:
-    """Return what an item costs for one period."""
-    return int(item["price"]["unit_amount"] or 0) * int(item["quantity"] or 0)
-
-
 def of_period(world: World, subscription: Json, item: Json, *, free: bool = False) -> Json:
     """Return the line for an item's present period; a trial costs nothing."""
     start, end = item["current_period_start"], item["current_period_end"]
@@ -29,7 +25,8 @@ def of_period(world: World, subscription: Json, item: Json, *, free: bool = Fals
     return _line(
         world,
         item["price"],
-        amount=0 if free else cost(item),
+        amount=0 if free else cost(world, item, subscription["currency"]),
+        currency=subscription["currency"],
         quantity=item["quantity"],
         period=(start, end),
         description=f"{words} {item['price']['product']}",
@@ -41,12 +38,14 @@ def prorated(world: World, subscription: Json, item: Json, *, at: int, sign: int
     """Return the line for the rest of an item's period: back with -1, to pay with 1."""
     start, end = item["current_period_start"], item["current_period_end"]
     rest, whole = max(0, end - at), max(1, end - start)
-    amount = sign * share(_discounted(world, subscription, cost(item)), rest, whole)
+    asked = cost(world, item, subscription["currency"])
+    amount = sign * share(_discounted(world, subscription, asked), rest, whole)
     words = "Unused time on" if sign < 0 else "Remaining time on"
     made = _line(
         world,
         item["price"],
         amount=amount,
+        currency=subscription["currency"],
         quantity=item["quantity"],
         period=(at, end),
         description=f"{words} {item['quantity']} x {item['price']['product']}",
@@ -71,6 +70,7 @@ def once(world: World, price: Json, quantity: int, at: int, invoice_item: str) -
         world,
         price,
         amount=int(price["unit_amount"] or 0) * quantity,
+        currency=price["currency"],
         quantity=quantity,
         period=(at, at),
         description=f"{quantity} x {price['product']}",
@@ -107,6 +107,7 @@ def _line(
     price: Json,
     *,
     amount: int,
+    currency: str,
     quantity: int | None,
     period: tuple[int, int],
     description: str,
@@ -117,7 +118,7 @@ def _line(
         id=world.name("il"),
         amount=amount,
         subtotal=amount,
-        currency=price["currency"],
+        currency=currency,
         description=description,
         discount_amounts=[],
         discountable=True,

@@ -11,6 +11,7 @@ from typing import Any
 from tests.stripe_sim import lines
 from tests.stripe_sim.errors import Refused, invalid
 from tests.stripe_sim.params import merged, need, number, one_of, truth
+from tests.stripe_sim.pricing import sold_in
 from tests.stripe_sim.shapes import copied, listed, new
 from tests.stripe_sim.timeline import next_edge
 from tests.stripe_sim.world import World
@@ -55,10 +56,19 @@ def new_item(world: World, subscription_id: str, said: Json, period: tuple[int, 
         metadata=merged({}, said),
         price=copied(price),
         plan=_plan(price),
-        quantity=number(said, "quantity", 1),
+        quantity=_quantity(price, said),
         subscription=subscription_id,
         tax_rates=[],
     )
+
+
+def _quantity(price: Json, said: Json) -> int | None:
+    """Return how many are asked for; of metered use nobody says how many."""
+    if price["recurring"]["usage_type"] == "licensed":
+        return number(said, "quantity", 1)
+    if "quantity" in said:
+        raise Refused("You can't set the quantity of a metered price.", param="items[0][quantity]")
+    return None
 
 
 def _plan(price: Json) -> Json:
@@ -177,10 +187,14 @@ def _added(world: World, subscription: Json, held: list[Json], said: Json) -> Js
     return made
 
 
+def _currency(world: World, item: Json) -> str:
+    return str(world.store.get("subscription", item["subscription"])["currency"])
+
+
 def _change(world: World, item: Json, said: Json) -> None:
     if "price" in said and said["price"] != item["price"]["id"]:
         price = world.store.get("price", said["price"], "price")
-        if price["currency"] != item["price"]["currency"]:
+        if not sold_in(world, price, _currency(world, item)):
             raise Refused("The price is in another currency.", param="items[0][price]")
         item |= {"price": copied(price), "plan": _plan(price)}
     item["quantity"] = number(said, "quantity", item["quantity"])

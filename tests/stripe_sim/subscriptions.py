@@ -15,6 +15,7 @@ from tests.stripe_sim.errors import Refused, declined, invalid
 from tests.stripe_sim.listing import page_of, searched
 from tests.stripe_sim.params import merged, need, number, one_of, truth
 from tests.stripe_sim.planning import PRORATIONS, Plan, item_list, new_item, period_of, planned
+from tests.stripe_sim.pricing import sold_in
 from tests.stripe_sim.routes import Asked, route
 from tests.stripe_sim.shapes import new
 from tests.stripe_sim.timeline import DAY
@@ -58,8 +59,11 @@ def made_subscription(world: World, params: Json) -> Json:
     for item in first:
         over = trial or period_of(world.now, item["price"], world.now)[1]
         item["current_period_end"] = over
+    currency = str(params.get("currency", first[0]["price"]["currency"])).lower()
+    if not all(sold_in(world, item["price"], currency) for item in first):
+        raise Refused(f"A price has no amount in {currency}.", param="currency")
     made |= {
-        "currency": first[0]["price"]["currency"],
+        "currency": currency,
         "items": item_list(made["id"], first),
     }
     if params.get("default_payment_method"):

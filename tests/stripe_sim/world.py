@@ -46,6 +46,8 @@ class World:
         """The lines that wait for each subscription's next invoice."""
         self.plans: dict[str, tuple[Plan, Json]] = {}
         """The changes that wait for an invoice to be paid, with that invoice."""
+        self.hidden: dict[str, Json] = {}
+        """What of each price is shown only to who expands it."""
         self.watched: set[tuple[str, int]] = set()
         self._tag = tag
         self._numbers: dict[str, count[int]] = {}
