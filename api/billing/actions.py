@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from api.billing import baskets
+from api.billing import baskets, pages
 from api.billing.acts import Action, Preview
 from api.billing.baskets import Basket, interval_of
 from api.billing.operations import Operation, Operations, Wish
@@ -75,9 +75,12 @@ class BillingActions:
         subscription: str | None = None,
     ) -> Operation:
         """Move a subscription to another plan; usage stays. Raises: see ``Operations``."""
-        held, told = await self._change(customer, plan, price, when, subscription, own=by.own)
+        found = await self._customers.get(customer)
         said = {"plan": plan, "price": price, "when": when, "subscription": subscription}
-        wish = self._wish(Action.CHANGE_PLAN, held, said, by)
+        wish = self._wish(Action.CHANGE_PLAN, found, said, by)
+        if (known := await self.operations.known(wish)) is not None:
+            return known
+        told, _ = await self._change(found, plan, price, when, subscription, own=by.own)
         return await self.operations.carry_out(wish, told, at)
 
     async def preview(
@@ -87,6 +90,7 @@ class BillingActions:
         *,
         price: str | None = None,
         when: When = When.NOW,
+        subscription: str | None = None,
         own: bool = False,
     ) -> tuple[Preview, SubscriptionRecord]:
         """Return what that would cost, and what would be changed; nothing is written.
@@ -94,8 +98,8 @@ class BillingActions:
         Raises: RequestRefused, InvalidInput, NotFound, Unavailable.
         """
         self.operations.expect_provider()
-        found, told = await self._change(customer, plan, price, when, None, own=own)
-        held = await self._held(found, None)
+        found = await self._customers.get(customer)
+        told, held = await self._change(found, plan, price, when, subscription, own=own)
         try:
             return await self.operations.acts.preview(told), held
         except (ProviderRefused, Unapplicable) as error:
@@ -106,10 +110,13 @@ class BillingActions:
     ) -> Operation:
         """End a subscription, now or with its period."""
         found = await self._customers.get(customer)
+        wish = self._wish(
+            Action.CANCEL, found, {"ending": ending, "subscription": subscription}, by
+        )
+        if (known := await self.operations.known(wish)) is not None:
+            return known
         held = await self._held(found, subscription)
-        said = {"ending": ending, "subscription": subscription}
         told = {"subscription": held.provider_id, "mode": ending.value}
-        wish = self._wish(Action.CANCEL, found, said, by)
         return await self.operations.carry_out(wish, told, at)
 
     async def resume(
@@ -117,9 +124,10 @@ class BillingActions:
     ) -> Operation:
         """Let a subscription go on that was to end, or to change, with its period."""
         found = await self._customers.get(customer)
-        held = await self._held(found, subscription)
-        told = {"subscription": held.provider_id}
         wish = self._wish(Action.RESUME, found, {"subscription": subscription}, by)
+        if (known := await self.operations.known(wish)) is not None:
+            return known
+        told = {"subscription": (await self._held(found, subscription)).provider_id}
         return await self.operations.carry_out(wish, told, at)
 
     async def set_add_on(
@@ -132,38 +140,48 @@ class BillingActions:
         at: datetime,
         subscription: str | None,
     ) -> Operation:
-        """Hold so many of an add-on; none gives it up."""
+        """Hold so many of an add-on; none gives it up, whatever it is sold beside."""
         baskets.expect_quantity(quantity, least=0)
         found = await self._customers.get(customer)
+        said = {"add_on": add_on, "quantity": quantity, "subscription": subscription}
+        wish = self._wish(Action.SET_ADD_ON, found, said, by)
+        if (known := await self.operations.known(wish)) is not None:
+            return known
         held = await self._held(found, subscription)
         catalog = self._revisions.newest.catalog
         sold = catalog.add_ons.get(add_on)
-        if sold is None or not sold.sold_beside(held.plan or ""):
+        if sold is None or (quantity and not sold.sold_beside(held.plan or "")):
             raise InvalidInput(f"{add_on[:200]!r} is not sold beside this plan.")
-        price = baskets.chosen(sold.prices, None, interval_of(catalog, held.price), add_on)
-        told = {"subscription": held.provider_id, "price": price.key, "quantity": quantity}
-        said = {"add_on": add_on, "quantity": quantity, "subscription": subscription}
-        wish = self._wish(Action.SET_ADD_ON, found, said, by)
+        told: dict[str, Any] = {
+            "subscription": held.provider_id,
+            "prices": [price.key for price in sold.prices],
+            "quantity": quantity,
+        }
+        if quantity:
+            interval = interval_of(catalog, held.price)
+            told["price"] = baskets.chosen(sold.prices, None, interval, add_on).key
         return await self.operations.carry_out(wish, told, at)
 
     async def apply_promotion(
         self, customer: str, code: str, *, by: By, at: datetime, subscription: str | None
     ) -> Operation:
-        """Put the discount of a promotion code on a subscription."""
+        """Put a code's discount beside those there are; for a customer itself, once."""
         found = await self._customers.get(customer)
-        held = await self._held(found, subscription)
-        told = {"subscription": held.provider_id, "code": code}
         said = {"code": code, "subscription": subscription}
         wish = self._wish(Action.APPLY_PROMOTION, found, said, by)
+        if (known := await self.operations.known(wish)) is not None:
+            return known
+        held = await self._held(found, subscription)
+        told = {"subscription": held.provider_id, "code": code, "once": by.own}
         return await self.operations.carry_out(wish, told, at)
 
     async def checkout(self, customer: str, basket: Basket, *, by: By, at: datetime) -> Operation:
         """Open a page where the customer buys; what was bought arrives by its events."""
         found = await self._customers.get(customer)
         wish = self._wish(Action.CHECKOUT, found, basket.said(), by)
-        known = await self.operations.known(wish)
-        if known is not None:
+        if (known := await self.operations.known(wish)) is not None:
             return known
+        self.operations.expect_provider()
         catalog = self._revisions.newest.catalog
         lines, trial_days = baskets.priced(catalog, found, basket, own=by.own)
         held = await subscriptions.by_customer(self._database, found.id)
@@ -171,7 +189,7 @@ class BillingActions:
             baskets.expect_room(catalog, found, basket.plan, held)
         told: dict[str, Any] = {
             "customer_key": found.key,
-            "provider_customer": await self._linked(found),
+            "provider_customer": await self._linked(found, at),
             "email": found.email,
             "lines": lines,
             "pack": basket.pack,
@@ -180,39 +198,54 @@ class BillingActions:
             "promotion_code": basket.promotion_code,
             "success_url": self._back(),
             "cancel_url": self._back(),
+            "instead_of": [],
         }
+        acts = self.operations.acts
+        opened = await pages.opened(self._database, acts.name, found.id, at)
+        same = next((one for one in opened if one.fingerprint == wish.fingerprint), None)
+        if same is not None and await self._stands(same, told):
+            known = await self.operations.find(same.operation_id)
+        if known is not None:
+            return known
+        if basket.plan is not None:
+            told["instead_of"] = [one.id for one in opened if one.plan]
         return await self.operations.carry_out(wish, told, at)
 
     async def portal(self, customer: str, *, by: By, at: datetime) -> Operation:
         """Open the provider's own page for this customer."""
         found = await self._customers.get(customer)
-        linked = await self._linked(found)
+        wish = self._wish(Action.PORTAL, found, {}, by)
+        if (known := await self.operations.known(wish)) is not None:
+            return known
+        self.operations.expect_provider()
+        linked = await self._linked(found, at)
         if linked is None:
-            raise NotFound("The payment provider does not know this customer yet.")
+            raise NotFound("The payment provider does not know this customer.")
         told = {"customer": linked, "return_url": self._back()}
-        return await self.operations.carry_out(self._wish(Action.PORTAL, found, {}, by), told, at)
+        return await self.operations.carry_out(wish, told, at)
 
     async def _change(
         self,
-        customer: str,
+        customer: Customer,
         plan: str,
         price: str | None,
         when: When,
         subscription: str | None,
         *,
         own: bool,
-    ) -> tuple[Customer, dict[str, Any]]:
-        found = await self._customers.get(customer)
-        held = await self._held(found, subscription)
+    ) -> tuple[dict[str, Any], SubscriptionRecord]:
+        held = await self._held(customer, subscription)
         catalog = self._revisions.newest.catalog
-        wanted = baskets.plan_for(catalog, plan, found, own=own)
+        wanted = baskets.plan_for(catalog, plan, customer, own=own)
         chosen = baskets.chosen(wanted.prices, price, interval_of(catalog, held.price), plan)
-        return found, {
+        told = {
             "subscription": held.provider_id,
             "price": chosen.key,
             "plan_prices": [p.key for one in catalog.plans.values() for p in one.prices],
+            "beside": baskets.beside(catalog, plan, chosen),
             "when": when.value,
         }
+        return told, held
 
     async def _held(self, customer: Customer, subscription: str | None) -> SubscriptionRecord:
         """Return the subscription that is meant: the named one, or the only one that goes on."""
@@ -229,9 +262,18 @@ class BillingActions:
             raise InvalidInput("This customer has several subscriptions: say which one is meant.")
         return meant[0]
 
-    async def _linked(self, customer: Customer) -> str | None:
-        links = await self._customers.links(customer.id)
-        return next((name for p, name in links if p == self.operations.acts.name), None)
+    async def _linked(self, customer: Customer, at: datetime) -> str | None:
+        """Return the provider's name for it; one that was deleted there is let go of."""
+        acts = self.operations.acts
+        for provider, name in await self._customers.links(customer.id):
+            if provider == acts.name:
+                if await acts.knows(name):
+                    return name
+                await self._customers.unlink(provider, name, at)
+        return None
+
+    async def _stands(self, page: pages.Page, told: dict[str, Any]) -> bool:
+        return await self.operations.acts.stands(page.id, page.request, told)
 
     def _back(self) -> str:
         if self._return_url is None:

@@ -41,11 +41,15 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a change would cost, in the currency's smallest unit; below zero is a credit."""
+    """What a change would cost, in the currency's smallest unit; below zero is a credit.
+
+    ``removed`` are add-ons that the plan is not sold with, and that go with the change.
+    """
 
     currency: str
     now_minor: int
     next_minor: int
+    removed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,14 @@ class Acts(Protocol):
 
     async def preview(self, wish: Mapping[str, Any]) -> Preview:
         """Return what a change of plan would cost."""
+        ...
+
+    async def knows(self, customer: str) -> bool:
+        """Tell whether the provider has this customer still."""
+        ...
+
+    async def stands(self, page: str, request: Mapping[str, Any], wish: Mapping[str, Any]) -> bool:
+        """Tell whether a page is open still, and sells on the terms of this wish."""
         ...
 
     async def find_by_email(self, email: str) -> Sequence[ProviderCustomer]:

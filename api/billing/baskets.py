@@ -100,6 +100,22 @@ def expect_room(
         )
 
 
+def beside(catalog: Catalog, plan: str, price: Price) -> dict[str, dict[str, str | None]]:
+    """Return what becomes of add-ons' prices beside this price of a plan, where that is a change.
+
+    What is not sold beside the plan goes (None); what has a price of its interval moves to it.
+    """
+    changes: dict[str, dict[str, str | None]] = {}
+    for add_on in catalog.add_ons.values():
+        fitting = [one.key for one in add_on.prices if one.interval == price.interval]
+        for held in add_on.prices:
+            if not add_on.sold_beside(plan):
+                changes[held.key] = {"add_on": add_on.key, "price": None}
+            elif len(fitting) == 1 and held.key not in fitting:
+                changes[held.key] = {"add_on": add_on.key, "price": fitting[0]}
+    return changes
+
+
 def plan_for(catalog: Catalog, key: str, customer: Customer, *, own: bool) -> Plan:
     """Return a plan that this customer may have. Raises: InvalidInput."""
     plan = catalog.plans.get(key)

@@ -10,14 +10,14 @@ other changes.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from api.billing import stripe_schedules
+from api.billing import stripe_discounts, stripe_schedules, stripe_selling
 from api.billing.acts import Action, Planned, Preview, ProviderCustomer
 from api.billing.looks import Look
 from api.billing.problems import ProviderRefused
 from api.billing.stripe_api import StripeApi
-from api.billing.stripe_payments import PACK, QUANTITY
 from api.billing.stripe_prices import PRICE
 from api.billing.stripe_shapes import LINK
 
@@ -47,23 +47,25 @@ class StripeActs:
         return self._api.answers
 
     async def plan(self, action: Action, wish: _Said) -> Planned:
-        """Find out all that the request needs. Cost: at most three calls, and pages of items."""
+        """Find out all that the request needs. Cost: a few calls, and pages of lists."""
         match action:
             case Action.CHANGE_PLAN:
                 planned = await self._plan_change(wish, expect=True)
             case Action.SET_ADD_ON:
                 planned = await self._plan_add_on(wish)
-            case Action.CANCEL | Action.RESUME:
+            case Action.CANCEL:
                 held = await self._subscription(wish["subscription"])
-                planned = _of_subscription(held, {"mode": wish.get("mode")})
+                planned = _of_subscription(held, {"mode": wish["mode"]})
+            case Action.RESUME:
+                held = await self._subscription(wish["subscription"])
+                planned = _of_subscription(held, {"clears": _what_ends(held["said"])})
             case Action.APPLY_PROMOTION:
-                held = await self._subscription(wish["subscription"])
-                kept = stripe_schedules.restated(held["said"])
+                held = await self._subscription(wish["subscription"], "discounts")
                 planned = _of_subscription(
-                    held, {"code": await self._promotion(wish["code"]), **kept}
+                    held, await stripe_discounts.planned(self._api, held, wish)
                 )
             case Action.CHECKOUT:
-                planned = await self._plan_checkout(wish)
+                planned = await stripe_selling.planned(self._api, wish)
             case Action.REFUND:
                 planned = await self._plan_refund(wish)
             case Action.RESEND_INVOICE | Action.MARK_INVOICE_PAID:
@@ -79,8 +81,8 @@ class StripeActs:
             Action.CANCEL: self._cancel,
             Action.RESUME: self._resume,
             Action.SET_ADD_ON: self._update,
-            Action.APPLY_PROMOTION: self._promote,
-            Action.CHECKOUT: self._checkout,
+            Action.APPLY_PROMOTION: partial(stripe_discounts.apply, self._api),
+            Action.CHECKOUT: partial(stripe_selling.checkout, self._api),
             Action.PORTAL: self._portal,
             Action.REFUND: self._refund,
             Action.CREATE_COUPON: self._coupon,
@@ -92,21 +94,32 @@ class StripeActs:
     async def preview(self, wish: _Said) -> Preview:
         """Have Stripe draw the invoices. Cost: four calls."""
         planned = (await self._plan_change(wish)).request
-        items = [{"id": planned["item"], "price": planned["price"]}]
         draw = self._api.v1.invoices.create_preview_async
 
         async def drawn(behaviour: str) -> _Json:
             said: Any = {
                 "subscription": planned["subscription"],
-                "subscription_details": {"items": items, "proration_behavior": behaviour},
+                "subscription_details": {
+                    "items": planned["items"],
+                    "proration_behavior": behaviour,
+                },
             }
             return (await self._api.ask(draw(said))).to_dict()
 
+        removed = tuple(planned["removed"])
         later = await drawn("none")
         if planned["when"] != "now":
-            return Preview(later["currency"], 0, later["amount_due"])
+            return Preview(later["currency"], 0, later["amount_due"], removed)
         now = await drawn("always_invoice")
-        return Preview(now["currency"], now["total"], later["amount_due"])
+        return Preview(now["currency"], now["total"], later["amount_due"], removed)
+
+    async def knows(self, customer: str) -> bool:
+        """Tell whether Stripe has this customer still. Cost: one call."""
+        return await stripe_selling.knows(self._api, customer)
+
+    async def stands(self, page: str, request: _Said, wish: _Said) -> bool:
+        """Tell whether a page is open that sells on these terms. Cost: at most one call."""
+        return await stripe_selling.stands(self._api, page, request, wish)
 
     async def find_by_email(self, email: str) -> Sequence[ProviderCustomer]:
         """List Stripe's customers of this address."""
@@ -127,17 +140,37 @@ class StripeActs:
         item = next((i for i in held["items"] if _key_of(i) in wish["plan_prices"]), None)
         if item is None:
             raise ProviderRefused("This subscription holds no plan to change.", declined=False)
-        price = await self._price(wish["price"])
-        same = price["id"] == item["price"]["id"]
+        beside = {
+            i["id"]: wish["beside"][key]
+            for i in held["items"]
+            if (key := _key_of(i)) in wish["beside"]
+        }
+        moved = [one["price"] for one in beside.values() if one["price"] is not None]
+        sold = await stripe_selling.prices(self._api, [wish["price"], *moved])
+        price = sold[wish["price"]]
+        wanted = {item["id"]: price["id"]} | {
+            name: None if one["price"] is None else sold[one["price"]]["id"]
+            for name, one in beside.items()
+        }
+        same = price["id"] == item["price"]["id"] and not beside
         others = stripe_schedules.going(held["said"]) or _waits(held["said"])
         if expect and same and not others:
             raise ProviderRefused("This subscription is on that plan already.", declined=False)
-        about = {"when": wish["when"], "item": item["id"], "price": price["id"]}
+        about: _Json = {
+            "when": wish["when"],
+            "items": [
+                {"id": name, "deleted": True} if new is None else {"id": name, "price": new}
+                for name, new in wanted.items()
+            ],
+            "removed": sorted({o["add_on"] for o in beside.values() if o["price"] is None}),
+        }
         if wish["when"] == "now":
             return _of_subscription(held, about)
         if same:
             return _of_subscription(held, {**about, "phases": None})
-        later = stripe_schedules.planned(held["said"], held["items"], item, price)
+        later = stripe_schedules.planned(
+            held["said"], held["items"], wanted, item["current_period_end"], price["recurring"]
+        )
         return _of_subscription(held, {**about, **later})
 
     async def _plan_refund(self, wish: _Said) -> Planned:
@@ -151,57 +184,26 @@ class StripeActs:
 
     async def _plan_add_on(self, wish: _Said) -> Planned:
         held = await self._subscription(wish["subscription"])
-        item = next((i for i in held["items"] if _key_of(i) == wish["price"]), None)
+        item = next((i for i in held["items"] if _key_of(i) in wish["prices"]), None)
         quantity = wish["quantity"]
         change: _Json
         if item is None:
             if not quantity:
                 raise ProviderRefused("This subscription does not hold it.", declined=False)
-            change = {"price": (await self._price(wish["price"]))["id"], "quantity": quantity}
+            sold = await stripe_selling.prices(self._api, [wish["price"]])
+            change = {"price": sold[wish["price"]]["id"], "quantity": quantity}
         elif quantity:
             change = {"id": item["id"], "quantity": quantity}
         else:
             change = {"id": item["id"], "deleted": True}
         return _of_subscription(held, {"items": [change]})
 
-    async def _plan_checkout(self, wish: _Said) -> Planned:
-        lines = [
-            {"price": (await self._price(one["price"]))["id"], "quantity": one["quantity"]}
-            for one in wish["lines"]
-        ]
-        said: _Json = {
-            "mode": "subscription" if wish.get("pack") is None else "payment",
-            "line_items": lines,
-            "client_reference_id": wish["customer_key"],
-            "success_url": wish["success_url"],
-            "cancel_url": wish["cancel_url"],
-            "metadata": {LINK: wish["customer_key"]},
-        }
-        if wish.get("provider_customer"):
-            said["customer"] = wish["provider_customer"]
-        elif wish.get("email"):
-            said["customer_email"] = wish["email"]
-        if wish.get("promotion_code"):
-            code = await self._promotion(wish["promotion_code"])
-            said["discounts"] = [{"promotion_code": code}]
-        else:
-            said["allow_promotion_codes"] = True
-        if wish.get("pack") is not None:
-            said["metadata"] |= {PACK: wish["pack"], QUANTITY: str(lines[0]["quantity"])}
-            if "customer" not in said:
-                said["customer_creation"] = "always"
-        else:
-            said["subscription_data"] = {"metadata": {LINK: wish["customer_key"]}}
-            if wish.get("trial_days"):
-                said["subscription_data"]["trial_period_days"] = wish["trial_days"]
-        return Planned(said)
-
     async def _change(self, request: _Said, key: str) -> _Json:
+        removed = {"removed_add_ons": request["removed"]} if request["removed"] else {}
         if request["when"] == "now":
-            items = [{"id": request["item"], "price": request["price"]}]
-            return await self._update({**request, "items": items}, key)
+            return await self._update(request, key) | removed
         if request["phases"] is not None:
-            return await stripe_schedules.change(self._api, request, key)
+            return await stripe_schedules.change(self._api, request, key) | removed
         # Back to the plan that is held: nothing is to change any more.
         await stripe_schedules.release(self._api, request, key)
         return {"subscription": request["subscription"], "schedule": None}
@@ -209,7 +211,7 @@ class StripeActs:
     async def _cancel(self, request: _Said, key: str) -> _Json:
         await stripe_schedules.release(self._api, request, key)
         if request["mode"] == "period_end":
-            return await self._set_ending(request, key, ends=True)
+            return await self._set_ending(request, {"cancel_at_period_end": True}, key)
         prorated = request["mode"] == "now_prorated"
         said: Any = {"prorate": prorated, "invoice_now": prorated}
         cancel = self._api.v1.subscriptions.cancel_async
@@ -218,11 +220,11 @@ class StripeActs:
 
     async def _resume(self, request: _Said, key: str) -> _Json:
         await stripe_schedules.release(self._api, request, key)
-        return await self._set_ending(request, key, ends=False)
+        return await self._set_ending(request, request["clears"], key)
 
-    async def _set_ending(self, request: _Said, key: str, *, ends: bool) -> _Json:
+    async def _set_ending(self, request: _Said, ending: _Said, key: str) -> _Json:
         update = self._api.v1.subscriptions.update_async
-        said: Any = {"cancel_at_period_end": ends}
+        said: Any = dict(ending)
         found = await self._api.ask(update(request["subscription"], said, _under(key)))
         return {"subscription": found.id, "status": found.status}
 
@@ -233,19 +235,6 @@ class StripeActs:
         found = await self._api.ask(update(request["subscription"], said, _under(key)))
         waits = _waits(found.to_dict())
         return {"subscription": found.id, "status": found.status, "waits_for_payment": waits}
-
-    async def _promote(self, request: _Said, key: str) -> _Json:
-        update = self._api.v1.subscriptions.update_async
-        said: Any = {"discounts": [{"promotion_code": request["code"]}]}
-        found = await self._api.ask(update(request["subscription"], said, _under(key)))
-        await stripe_schedules.discount(self._api, request, found.to_dict()["discounts"], key)
-        return {"subscription": found.id, "status": found.status}
-
-    async def _checkout(self, request: _Said, key: str) -> _Json:
-        create = self._api.v1.checkout.sessions.create_async
-        said: Any = dict(request)
-        made = await self._api.ask(create(said, _under(key)))
-        return {"checkout": made.id, "url": made.url}
 
     async def _portal(self, request: _Said, key: str) -> _Json:
         create = self._api.v1.billing_portal.sessions.create_async
@@ -287,30 +276,14 @@ class StripeActs:
         )
         return {"invoice": found.id, "status": found.status}
 
-    async def _subscription(self, subscription_id: str) -> _Json:
+    async def _subscription(self, subscription_id: str, *expanded: str) -> _Json:
         found = await self._api.read(
-            "subscriptions", subscription_id, expand=stripe_schedules.EXPANDED
+            "subscriptions", subscription_id, expand=[*stripe_schedules.EXPANDED, *expanded]
         )
         items = found["items"]["data"]
         if found["items"].get("has_more"):
             items = await self._api.pages("subscription_items", subscription=subscription_id)
         return {"said": found, "items": items}
-
-    async def _price(self, key: str) -> _Json:
-        found = await self._api.read("prices", lookup_keys=[key], active=True)
-        if not found["data"]:
-            raise ProviderRefused(
-                f"Stripe sells nothing under {key!r}: push the catalog, then ask again.",
-                declined=False,
-            )
-        price: _Json = found["data"][0]
-        return price
-
-    async def _promotion(self, code: str) -> str:
-        found = await self._api.read("promotion_codes", code=code, active=True)
-        if not found["data"]:
-            raise ProviderRefused("There is no such promotion code.", declined=False)
-        return str(found["data"][0]["id"])
 
 
 def _of_subscription(held: _Json, more: _Json) -> Planned:
@@ -322,6 +295,13 @@ def _of_subscription(held: _Json, more: _Json) -> Planned:
 def _waits(subscription: _Said) -> bool:
     """Tell whether a change waits at Stripe until it is paid."""
     return subscription.get("pending_update") is not None
+
+
+def _what_ends(subscription: _Said) -> _Json:
+    """Return what lets it go on; Stripe takes one of the two, and knows an instant by itself."""
+    if subscription["cancel_at"] is not None and not subscription["cancel_at_period_end"]:
+        return {"cancel_at": ""}
+    return {"cancel_at_period_end": False}
 
 
 def _key_of(item: _Json) -> str | None:

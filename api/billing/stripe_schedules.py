@@ -31,8 +31,16 @@ def going(subscription: _Said) -> str | None:
     return schedule["id"] if schedule is not None and schedule["status"] in _GOING else None
 
 
-def planned(subscription: _Said, items: list[_Json], item: _Json, price: _Json) -> _Json:
-    """Return phases in which ``price`` takes the place of ``item``'s from the period's end on.
+def planned(
+    subscription: _Said,
+    items: list[_Json],
+    wanted: Mapping[str, str | None],
+    ends: int,
+    recurring: _Said,
+) -> _Json:
+    """Return phases in which items have the prices that are ``wanted`` from ``ends`` on.
+
+    None gives an item up; ``recurring`` is the beat of the plan that is to come.
 
     Discounts and the end of a trial are said again, as a phase has what it says and no more; a
     phase that says no trial's end ends it. Raises: ProviderRefused.
@@ -43,10 +51,9 @@ def planned(subscription: _Said, items: list[_Json], item: _Json, price: _Json) 
         )
     schedule: _Json = subscription.get("schedule") or {}
     present = schedule.get("current_phase") if going(subscription) is not None else None
-    recurring = price["recurring"]
     kept: _Json = {}
     if subscription.get("discounts"):
-        kept["discounts"] = [{"discount": _id(one)} for one in subscription["discounts"]]
+        kept["discounts"] = [{"discount": named(one)} for one in subscription["discounts"]]
     trial = {"trial_end": subscription["trial_end"]} if subscription["status"] == "trialing" else {}
     return {
         "begins": None if present is None else present["start_date"],
@@ -55,13 +62,14 @@ def planned(subscription: _Said, items: list[_Json], item: _Json, price: _Json) 
                 **kept,
                 **trial,
                 "items": [_line(one, one["price"]["id"]) for one in items],
-                "end_date": item["current_period_end"],
+                "end_date": ends,
             },
             {
                 **kept,
                 "items": [
-                    _line(one, price["id"] if one["id"] == item["id"] else one["price"]["id"])
+                    _line(one, price)
                     for one in items
+                    if (price := wanted.get(one["id"], one["price"]["id"])) is not None
                 ],
                 "duration": {key: recurring[key] for key in ("interval", "interval_count")},
                 "proration_behavior": "none",
@@ -105,7 +113,7 @@ async def discount(
     """Let discounts go on in the phases to come, which else would have none of them."""
     if request["phases"] is None:
         return
-    kept = {"discounts": [{"discount": _id(one)} for one in discounts]}
+    kept = {"discounts": [{"discount": named(one)} for one in discounts]}
     said: Any = {"phases": [phase | kept for phase in request["phases"]]}
     update = api.v1.subscription_schedules.update_async
     await _unless_over(api, request, update(request["schedule"], said, _under(f"{key}:phases")))
@@ -153,7 +161,8 @@ def _line(item: _Json, price: str) -> _Json:
     return {"price": price, "quantity": item.get("quantity") or 1}
 
 
-def _id(discount: _Json | str) -> str:
+def named(discount: _Json | str) -> str:
+    """Return a discount's id, whether it is written out or not."""
     return discount if isinstance(discount, str) else str(discount["id"])
 
 

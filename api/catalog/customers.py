@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from api.catalog import overrides, subscriptions
+from api.catalog import audit, overrides, subscriptions
 from api.catalog.revisions import Revision, Revisions
 from api.catalog.text import (
     is_customer_key,
@@ -132,6 +132,21 @@ class Customers:
         """Return (provider, the provider's name for the customer), oldest first."""
         rows = await self._database.fetch(_sql.links_of, customer_id)
         return [(row["provider"], row["provider_id"]) for row in rows]
+
+    async def unlink(self, provider: str, provider_id: str, at: datetime) -> None:
+        """Forget a provider's name for a customer that the provider has deleted, with a trace."""
+        async with self._database.transaction() as conn:
+            customer_id = await conn.fetchval(_sql.unlink, provider, provider_id)
+            if customer_id is not None:
+                await audit.record(
+                    conn,
+                    at=at,
+                    actor="headroom",
+                    action="customer.unlinked",
+                    reason="deleted at the payment provider",
+                    customer_id=customer_id,
+                    detail={"provider": provider, "provider_id": provider_id},
+                )
 
     async def list_(self, first: int = 50, after: int = 0) -> list[Customer]:
         """Return at most ``first`` customers in order of their numbers, those past ``after``."""

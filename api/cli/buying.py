@@ -84,6 +84,7 @@ def preview(
     *,
     price: Annotated[str | None, typer.Option(help="Where the plan has several.")] = None,
     when: Annotated[When, typer.Option(help="Now, or as the period ends.")] = When.NOW,
+    subscription: Which = None,
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -91,16 +92,26 @@ def preview(
 
     async def drawn(core: Core) -> Preview:
         async with stripe_of(core.settings) as stripe:
-            cost, _ = await actions_of(core, stripe).preview(key, plan, price=price, when=when)
+            cost, _ = await actions_of(core, stripe).preview(
+                key, plan, price=price, when=when, subscription=subscription
+            )
             return cost
 
     cost = on_core(data_dir, drawn)
     if as_json:
-        said = {"currency": cost.currency, "now": cost.now_minor, "next": cost.next_minor}
-        say_json(said)
+        say_json(
+            {
+                "currency": cost.currency,
+                "now": cost.now_minor,
+                "next": cost.next_minor,
+                "removed_add_ons": list(cost.removed),
+            }
+        )
         return
     say(f"due now   {cost.now_minor} {cost.currency}, in the smallest unit")
     say(f"then      {cost.next_minor} {cost.currency}")
+    if cost.removed:
+        say(f"given up  {', '.join(cost.removed)}: not sold beside this plan")
 
 
 @checkout.command(name="create")

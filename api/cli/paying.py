@@ -68,7 +68,11 @@ def cancel(
     key: CustomerKey,
     *,
     ending: Annotated[
-        Ending, typer.Option(help="With its period, now, or now with money back.")
+        Ending,
+        typer.Option(
+            help="With its period, now, or now with unused time as credit on the customer's "
+            "balance at Stripe. No payment is given back: see `payments refund`."
+        ),
     ] = Ending.PERIOD_END,
     subscription: Which = None,
     op_key: Key = None,

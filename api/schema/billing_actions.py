@@ -18,7 +18,8 @@ strawberry.enum(When, name="PlanChangeTime", description="When a plan changes.")
 strawberry.enum(
     Ending,
     name="SubscriptionEnding",
-    description="How a subscription ends. Now, with or without money back, is for support.",
+    description="How a subscription ends. NOW and NOW_PRORATED are for support; the latter gives "
+    "unused time back as credit on the customer's balance at Stripe. Neither refunds a payment.",
 )
 
 _OWN = "asked by the customer"
@@ -63,6 +64,7 @@ class PlanPreviewInput:
     plan: str
     price: str | None = strawberry.UNSET
     when: When = When.NOW
+    subscription: str | None = strawberry.UNSET
 
 
 @strawberry.input(description="price may be left out where the plan has one of the same interval.")
@@ -139,6 +141,7 @@ class BillingQuestions:
             input.plan,
             given(input.price),
             input.when,
+            given(input.subscription),
         )
 
 
@@ -146,7 +149,10 @@ class BillingQuestions:
 class BillingActs:
     """Buying, changing, ending."""
 
-    @described("Open a page where the customer buys. What was bought arrives by its events.")
+    @described(
+        "Open a page where the customer buys; one of the same that is open is given back. "
+        "What was bought arrives by its events. A plan is for who holds none: see changePlan."
+    )
     async def create_checkout(self, info: Info, input: CheckoutInput) -> BillingOperation | None:  # noqa: A002 - likewise
         """Open a checkout."""
         context = info.context
@@ -181,7 +187,10 @@ class BillingActs:
         )
         return operation_of(done)
 
-    @described("Move to another plan; to the present one takes a scheduled change back.")
+    @described(
+        "Move to another plan; to the present one takes a scheduled change back. "
+        "Add-ons that are not sold beside it are given up: see removedAddOns."
+    )
     async def change_plan(self, info: Info, input: ChangePlanInput) -> BillingOperation | None:  # noqa: A002 - likewise
         """Change the plan."""
         context = info.context
@@ -232,7 +241,7 @@ class BillingActs:
         )
         return operation_of(done)
 
-    @described("Hold so many of an add-on.")
+    @described("Hold so many of an add-on; none can always be asked for.")
     async def set_add_on_quantity(
         self,
         info: Info,
@@ -250,7 +259,9 @@ class BillingActs:
         )
         return operation_of(done)
 
-    @described("Put the discount of a promotion code on a subscription.")
+    @described(
+        "Put a promotion code's discount beside those of a subscription; for customers, once."
+    )
     async def apply_promotion_code(
         self,
         info: Info,

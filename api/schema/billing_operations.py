@@ -45,6 +45,9 @@ class BillingOperation:
     waits_for_payment: bool = strawberry.field(
         description="Accepted, and in force once its invoice is paid; see pendingPlan."
     )
+    removed_add_ons: list[str] = strawberry.field(
+        description="Add-ons that a change of plan gave up: not sold beside the new one."
+    )
     created_at: datetime
     ended_at: datetime | None
 
@@ -74,6 +77,7 @@ def operation_of(operation: Operation) -> BillingOperation:
         object_id=made or operation.object_id,
         code=answer.get("code"),
         waits_for_payment=bool(answer.get("waits_for_payment")),
+        removed_add_ons=list(answer.get("removed_add_ons", ())),
         created_at=operation.created_at,
         ended_at=operation.ended_at,
     )

@@ -33,16 +33,29 @@ class PlanPreview:
     currency: str
     due_now_minor: SignedUnits
     next_amount_minor: SignedUnits
+    removed_add_ons: list[str] = strawberry.field(
+        description="Add-ons held that are not sold beside the plan: the change gives them up."
+    )
     over: list[PlanExcess]
 
 
 async def previewed(
-    context: Context, customer: str, plan: str, price: str | None, when: When
+    context: Context,
+    customer: str,
+    plan: str,
+    price: str | None,
+    when: When,
+    subscription: str | None,
 ) -> PlanPreview:
     """Ask the provider for the amounts, and the gate for what is used."""
     caller = context.caller
     cost, held = await context.services.billing.preview(
-        customer, plan, price=price, when=when, own=caller.customer is not None
+        customer,
+        plan,
+        price=price,
+        when=when,
+        subscription=subscription,
+        own=caller.customer is not None,
     )
     rights = await context.loaders.rights.load(held.customer_id)
     if rights is None:
@@ -51,16 +64,24 @@ async def previewed(
         currency=cost.currency,
         due_now_minor=SignedUnits(cost.now_minor),
         next_amount_minor=SignedUnits(cost.next_minor),
-        over=await _over(context, customer, rights, (held.id, plan)),
+        removed_add_ons=list(cost.removed),
+        over=await _over(context, customer, rights, (held.id, plan, cost.removed)),
     )
 
 
 async def _over(
-    context: Context, customer: str, rights: Rights, change: tuple[int | None, str]
+    context: Context, customer: str, rights: Rights, change: tuple[int | None, str, tuple[str, ...]]
 ) -> list[PlanExcess]:
-    facts, (number, plan) = rights.held.facts, change
+    facts, (number, plan, removed) = rights.held.facts, change
     changed = tuple(
-        replace(one, plan=plan, price=None) if one.id == number else one
+        replace(
+            one,
+            plan=plan,
+            price=None,
+            add_ons=tuple(held for held in one.add_ons if held[0] not in removed),
+        )
+        if one.id == number
+        else one
         for one in facts.subscriptions
     )
     then = entitle(rights.revision.catalog, replace(facts, subscriptions=changed), context.at)

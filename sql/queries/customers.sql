@@ -106,6 +106,10 @@ insert into customer_links (provider, provider_id, customer_id, created_at)
 values ($1, $2, $3, $4)
 on conflict on constraint customer_links_unique do nothing;
 
+-- name: unlink :one
+-- A customer that the provider has deleted: the next checkout makes a new one there.
+delete from customer_links where provider = $1 and provider_id = $2 returning customer_id;
+
 -- name: by_link :one
 -- customer_links_unique.
 select customers.* from customer_links join customers on customers.id = customer_links.customer_id

@@ -1,6 +1,7 @@
 """What may be bought on a page beside what a customer holds already."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ async def deal(database_url: str, redis_url: str, clock: FakeClock) -> AsyncIter
         yield opened
 
 
-async def message(deal: Dealing, **basket: object) -> str:
+async def message(deal: Dealing, **basket: Any) -> str:
     (error,) = (await deal.say("createCheckout", **basket))["errors"]
     assert error["extensions"]["code"] == "INVALID_INPUT"
     return str(error["message"])

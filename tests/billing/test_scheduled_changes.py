@@ -250,6 +250,7 @@ async def test_reconciliation_compares_it(deal: Dealing, *, undone: bool) -> Non
         "subscription": bought,
         "price": "pro" if undone else "starter",
         "plan_prices": ["starter", "pro", "firm"],
+            "beside": {},
         "when": "period_end",
     }
     planned = await api.plan(Action.CHANGE_PLAN, wish)

@@ -75,6 +75,7 @@ async def test_a_refused_change_leaves_no_schedule_behind(deal: Dealing) -> None
         "subscription": bought,
         "price": "starter",
         "plan_prices": ["starter", "pro"],
+        "beside": {},
         "when": "period_end",
     }
     planned = await acts.plan(Action.CHANGE_PLAN, wish)
