@@ -97,7 +97,7 @@ async def test_what_a_person_resolved_is_final_for_that_change_and_not_for_the_n
         assert await both.items() == [(KIND, sub, "resolved"), (KIND, sub, "open")]
 
 
-async def test_a_failure_that_stripe_keeps_under_a_key_does_not_keep_the_change(
+async def test_each_attempt_has_a_key_of_its_own_as_stripe_keeps_its_failures(
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
     async with paired(database_url, redis_url, clock) as both:
@@ -109,6 +109,9 @@ async def test_a_failure_that_stripe_keeps_under_a_key_does_not_keep_the_change(
         both.stripe.faults.fail_next(1, status=500, method="POST")
         await both.act()
         assert waits(both, sub)
+        [row] = await both.queue.list_()
         both.desk.clock.advance(minutes=2)
         await both.act()
         assert not waits(both, sub)
+        voided = next(e for e in both.stripe.events if e["type"] == "invoice.voided")
+        assert voided["request"]["idempotency_key"].startswith(f"headroom-abandoned-{row['id']}-2-")
