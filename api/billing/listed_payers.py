@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from api.billing.account import Account
-from api.billing.problems import NotAtProvider, Unreadable
+from api.billing.problems import KeyLacksRight, NotAtProvider, Unreadable
 from api.billing.provider import ProviderSubscription
 from api.domain.event_order import TERMINAL
 from api.infra.postgres import Database
@@ -32,7 +32,7 @@ class ListedPayers:
         key = await self._database.fetchval(_sql.key_of, customer_id)
         try:
             found = await self._account.customers_of(key)
-        except (Unreadable, NotAtProvider):  # not every account of the provider can be searched
+        except (Unreadable, NotAtProvider, KeyLacksRight):  # not every account can be searched
             found = []
         return list(dict.fromkeys([*(link["provider_id"] for link in links), *found]))
 

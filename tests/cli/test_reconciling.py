@@ -50,6 +50,21 @@ def test_one_customer_is_compared_and_only_told_until_it_is_to_be_healed(
     assert about(shop.done("sync", "customer", out_of_step, *WHY), sub) == []
 
 
+def test_of_one_whom_stripe_does_not_know_it_is_said_what_to_do(
+    shop: Selling, newcomer: str
+) -> None:
+    ran = shop.run("sync", "customer", newcomer, *WHY)
+    assert (ran.status, f"{newcomer} is not linked at Stripe yet" in ran.err) == (0, True)
+    assert "headroom sync all" in ran.err
+
+
+def test_the_account_of_the_present_key_is_accepted_on_record(shop: Selling) -> None:
+    ran = shop.run("reconciliation", "accept-account", *WHY)
+    assert (ran.status, "account acct_00000001 in test mode" in ran.err) == (0, True)
+    told = shop.without_a_key("reconciliation", "accept-account", *WHY)
+    assert (told.status, "STRIPE_SECRET_KEY" in told.err) == (REFUSED, True)
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_everybody_is_compared_with_an_exported_list(
     shop: Selling, payer: str, tmp_path: Path, kind: str
@@ -108,6 +123,7 @@ def test_a_list_with_something_wrong_is_told_by_its_line(
         ("reconcile", TYPED_WRONGLY, "Missing option '--reason'"),
         ("reconciliation list --state lost", REFUSED, "'lost'"),
         ("reconciliation list --first 0", TYPED_WRONGLY, "--first"),
+        ("reconciliation accept-account", TYPED_WRONGLY, "Missing option '--reason'"),
         ("reconciliation retry 999999 --reason x", REFUSED, "no open finding 999999"),
         ("reconciliation resolve 999999 --reason x", REFUSED, "no open finding 999999"),
         ("reconciliation resolve x --reason x", TYPED_WRONGLY, "valid integer"),
