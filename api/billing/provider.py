@@ -13,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
+from api.billing.shelf import Shelf, ShelfPrice, ShelfProduct
 from api.domain.entitlements import SubscriptionStatus
 from api.domain.payments import PaymentFact
 
@@ -146,12 +147,30 @@ class ProviderInvoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """A product or a price as an event tells it; ``gone`` where it is deleted.
+
+    ``before`` is the lookup key that the price had until then, if it was another.
+    """
+
+    product: ShelfProduct | None = None
+    price: ShelfPrice | None = None
+    before: str | None = None
+    gone: bool = False
+
+
+SHELF = "shelf"
+"""What is locked for whatever is offered: one reading of it serves all events of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hint:
     """What an event points at, whichever of its parts are known.
 
     ``told`` is the subscription's state in the event itself, ``purchase`` and ``invoice`` those of
     a checkout and an invoice, ``fact`` what the event says of a ``payment``. ``introduces``: the
-    event says which of the product's customers the provider's ``customer`` is.
+    event says which of the product's customers the provider's ``customer`` is; ``departed``:
+    it was deleted there. ``offer`` is what the event says of what is for sale.
     """
 
     subscription: str | None
@@ -163,12 +182,16 @@ class Hint:
     invoice: ProviderInvoice | None = None
     payment: str | None = None
     fact: PaymentFact | None = None
+    departed: bool = False
+    offer: Offer | None = None
 
     @property
     def object_id(self) -> str | None:
         """The id of the object that is to be locked, read and written."""
         if self.purchase is not None:
             return self.purchase.id
+        if self.offer is not None:
+            return SHELF
         own = None if self.invoice is None else self.invoice.id
         return self.subscription or self.payment or own
 
@@ -234,4 +257,8 @@ class Provider(Protocol):
 
     async def payment(self, payment_id: str) -> Sequence[PaymentFact]:
         """Read a payment, with all its refunds and disputes."""
+        ...
+
+    async def shelf(self) -> Shelf:
+        """Read all that is for sale."""
         ...

@@ -24,7 +24,9 @@ from api.billing.provider import (
     ProviderPurchase,
     ProviderSubscription,
 )
+from api.billing.shelf import Shelf
 from api.billing.stripe_api import StripeApi
+from api.billing.stripe_shelf import StripeShelf
 from api.domain.payments import PaymentFact
 
 
@@ -130,6 +132,9 @@ class StripeDoor:
                 found = await self.api.read("disputes", object_id)
             case ["charge", *_]:
                 found = await self.api.read("charges", object_id)
+            case ["product" | "price", _] | ["customer", "deleted"]:
+                # What is deleted cannot be read; of these only words count that no version changed.
+                return stripe_hints.hint(event_type, payload)
             case _:
                 return Hint(object_id, None, None)
         again = {"created": payload.get("created", 0), "data": {"object": found}}
@@ -192,3 +197,10 @@ class StripeDoor:
         refunds = await self.api.pages("refunds", payment_intent=payment_id)
         disputes = await self.api.pages("disputes", payment_intent=payment_id)
         return stripe_payments.payment(found, refunds, disputes)
+
+    async def shelf(self) -> Shelf:
+        """Read all products and prices, from the share of the background.
+
+        Cost: a call for each hundred. Raises: Unavailable, Unreadable.
+        """
+        return await StripeShelf(self.api.background).look()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from api.billing import stripe_payments
 from api.billing.problems import Unreadable
-from api.billing.provider import Hint, Payload
+from api.billing.provider import Hint, Offer, Payload
 from api.billing.stripe_shapes import (
     customer_of,
     id_of,
@@ -16,6 +16,7 @@ from api.billing.stripe_shapes import (
     scheduled_for,
     subscription,
 )
+from api.billing.stripe_shelf import price_of, product_of
 from api.domain.payments import PaymentFact
 
 _COMPLETED = "checkout.session.completed"
@@ -26,7 +27,7 @@ _DELETED = "invoice.deleted"
 
 def subject(event_type: str, payload: Payload) -> str | None:
     """Return the object that an event concerns, else its own object's id; None: ignored."""
-    if event_type not in _HINTS:
+    if event_type not in HANDLED:
         return None
     own = payload["data"]["object"]
     try:
@@ -36,11 +37,13 @@ def subject(event_type: str, payload: Payload) -> str | None:
         return plain_id(own.get("id"))
     if (named := plain_id(found.object_id)) is not None:
         return named
-    return plain_id(own.get("id")) if found.introduces else None
+    return plain_id(own.get("id")) if found.introduces or found.departed else None
 
 
 def hint(event_type: str, payload: Payload) -> Hint:
     """Return what an event points at. Raises: Unreadable."""
+    if event_type in _OFFERS:
+        return _of_offer(payload["data"], event_type)
     return _HINTS[event_type](payload["data"]["object"], event_type, payload["created"])
 
 
@@ -60,6 +63,12 @@ def of_customer(obj: object, _event_type: str, _created: int) -> Hint:
     """Return whom a customer introduces, where its metadata says so. Raises: Unreadable."""
     customer, key = customer_of(obj)
     return Hint(None, customer, key, introduces=key is not None)
+
+
+def of_departed(obj: object, _event_type: str, _created: int) -> Hint:
+    """Return a customer that was deleted. Raises: Unreadable."""
+    customer, _ = customer_of(obj)
+    return Hint(None, customer, None, departed=True)
 
 
 def of_session(obj: object, event_type: str, created: int) -> Hint:
@@ -102,6 +111,22 @@ def of_dispute(obj: object, _event_type: str, _created: int) -> Hint:
     return _of_payment(stripe_payments.dispute(obj))
 
 
+def _of_offer(data: Payload, event_type: str) -> Hint:
+    """Return what of a shelf may be ours: of a price one that has a name, or had one until now.
+
+    Checkouts with amounts of their own make prices and products too, which are nobody's concern.
+    """
+    obj, gone = data["object"], event_type.endswith(".deleted")
+    if event_type.startswith("product."):
+        product = product_of(obj)
+        ours = gone or not product.active or product.item is not None
+        return Hint(None, None, None, offer=Offer(product=product, gone=gone) if ours else None)
+    price = price_of(obj)
+    before = (data.get("previous_attributes") or {}).get("lookup_key")
+    offer = Offer(price=price, before=before, gone=gone)
+    return Hint(None, None, None, offer=offer if price.name or before else None)
+
+
 def _of_payment(told: tuple[str | None, PaymentFact]) -> Hint:
     payment, fact = told
     return Hint(None, None, None, payment=payment, fact=fact)
@@ -113,6 +138,7 @@ _HINTS: Mapping[str, Callable[[object, str, int], Hint]] = {
     _FAILED: of_session,
     "customer.created": of_customer,
     "customer.updated": of_customer,
+    "customer.deleted": of_departed,
     "customer.subscription.created": of_subscription,
     "customer.subscription.updated": of_subscription,
     "customer.subscription.deleted": of_subscription,
@@ -149,5 +175,8 @@ _HINTS: Mapping[str, Callable[[object, str, int], Hint]] = {
     "charge.dispute.funds_withdrawn": of_dispute,
     "charge.dispute.funds_reinstated": of_dispute,
 }
-HANDLED = frozenset(_HINTS)
+_OFFERS = frozenset(
+    {"product.updated", "product.deleted", "price.created", "price.updated", "price.deleted"}
+)
+HANDLED = frozenset(_HINTS) | _OFFERS
 """The types of event that something follows from."""

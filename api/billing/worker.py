@@ -17,11 +17,13 @@ from datetime import datetime
 from api.billing import invoices, looks
 from api.billing.applying import Tools, Work
 from api.billing.claims import Claim, Claims, DueEvent, LockLost
+from api.billing.departures import DepartureEvents
 from api.billing.payers import Payers
 from api.billing.payment_events import PaymentEvents
 from api.billing.problems import NotAtProvider, OtherVersion, Unapplicable, UnknownPayer
 from api.billing.provider import Hint, Provider, ProviderInvoice
 from api.billing.purchase_events import PurchaseEvents
+from api.billing.shelf_events import ShelfEvents
 from api.billing.subscription_events import SubscriptionEvents
 from api.catalog.changes import Changes
 from api.catalog.revisions import Revisions
@@ -56,6 +58,8 @@ class InboxWorker:
         self._subscriptions = SubscriptionEvents(tools)
         self._purchases = PurchaseEvents(tools)
         self._payments = PaymentEvents(tools)
+        self._departures = DepartureEvents(tools)
+        self._shelf = ShelfEvents(tools)
         self._in_hand: dict[asyncio.Task[None], tuple[Claim, datetime]] = {}
         self._failed: list[BaseException] = []
 
@@ -176,6 +180,10 @@ class InboxWorker:
             await self._payments.apply(work)
         elif any(hint.purchase for hint in hints):
             await self._purchases.apply(work)
+        elif any(hint.offer for hint in hints):
+            await self._shelf.apply(work)
+        elif any(hint.departed for hint in hints):
+            await self._departures.apply(work)
         else:
             await self._subscriptions.apply(work)
 

@@ -95,3 +95,9 @@ def _act(row: Record) -> Act:
         detail=row["detail"],
         correlation_id=row["correlation_id"],
     )
+
+
+async def last_at(source: Connection | Database, action: str) -> datetime | None:
+    """Return when this was done last, if it is among the latest 200 acts."""
+    found: datetime | None = await source.fetchval(_sql.last_at, action)
+    return found

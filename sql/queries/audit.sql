@@ -15,3 +15,8 @@ select * from audit_log where id < $1 order by id desc limit $2;
 -- name: page_of_customer :many
 -- audit_log_by_customer narrows to the customer; few rows remain to be sorted.
 select * from audit_log where customer_id = $1 and id < $2 order by id desc limit $3;
+
+-- name: last_at :one
+-- The primary key, backwards over what was recorded last, as no index is by action.
+select max(at) from (select at, action from audit_log order by id desc limit 200) as latest
+where action = $1;
