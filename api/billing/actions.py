@@ -16,6 +16,7 @@ from api.catalog import subscriptions
 from api.catalog.customers import Customer, Customers
 from api.catalog.revisions import Revisions
 from api.catalog.subscriptions import SubscriptionRecord
+from api.catalog.text import require_reason
 from api.domain.errors import InvalidInput, NotFound
 from api.domain.event_order import TERMINAL
 from api.infra.postgres import Database
@@ -281,4 +282,5 @@ class BillingActions:
         return self._return_url
 
     def _wish(self, action: Action, customer: Customer, said: dict[str, Any], by: By) -> Wish:
+        require_reason(by.reason)
         return Wish(action, customer.id, said, by.actor, by.reason, by.key)
