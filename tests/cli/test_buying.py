@@ -160,10 +160,14 @@ def test_what_cannot_be_bought_is_told_in_a_line_and_changes_nothing(
         "invoices resend in_1",
     ],
 )
-def test_each_takes_a_reason(shop: Selling, command: str) -> None:
+def test_each_takes_a_reason(shop: Selling, newcomer: str, command: str) -> None:
     ran = shop.run(*command.split())
     assert (ran.status, "Missing option '--reason'" in ran.err) == (TYPED_WRONGLY, True)
-    blank = shop.run(*command.replace(" x", " payer-0").split(), "--reason", " ")
+    blank = shop.run(
+        *command.replace("create x", f"create {newcomer}").replace(" x", " payer-0").split(),
+        "--reason",
+        " ",
+    )
     assert (blank.status, "Say why" in blank.err) == (REFUSED, True)
 
 
