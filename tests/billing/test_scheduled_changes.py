@@ -246,11 +246,11 @@ async def test_reconciliation_compares_it(deal: Dealing, *, undone: bool) -> Non
         await deal.hear()
     assert (await synced(deal)).differing == 0
     api = StripeActs(deal.door.api)
-    wish = {
+    wish: dict[str, Any] = {
         "subscription": bought,
         "price": "pro" if undone else "starter",
         "plan_prices": ["starter", "pro", "firm"],
-            "beside": {},
+        "beside": {},
         "when": "period_end",
     }
     planned = await api.plan(Action.CHANGE_PLAN, wish)

@@ -110,14 +110,19 @@ class StripeServer:
         for path in (
             one for key, said in query.items() if key.startswith("expand") for one in said
         ):
-            within = obj
-            for name in path.split("."):
-                if isinstance(within.get(name), str):
-                    within[name] = copy.deepcopy(self.objects[within[name]])
-                if within.get(name) is None:
-                    break
-                within = within[name]
+            self._expand(obj, path.split("."))
         return obj
+
+    def _expand(self, within: object, names: list[str]) -> None:
+        if isinstance(within, list):
+            for one in within:
+                self._expand(one, names)
+        if not names or not isinstance(within, dict):
+            return
+        name, *deeper = names
+        if isinstance(within.get(name), str):
+            within[name] = copy.deepcopy(self.objects[within[name]])
+        self._expand(within.get(name), deeper)
 
     def _listed(self, path: str, query: dict[str, list[str]]) -> dict[str, Any] | None:
         if path == "/v1/subscription_items":
