@@ -32,6 +32,14 @@ class Coupon:
     most_redemptions: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FoundAtProvider:
+    """Somebody whom the provider knows, and the customer here that is linked with it, if any."""
+
+    there: ProviderCustomer
+    linked: str | None
+
+
 class SupportActions:
     """Has them carried out; none is ever done without a reason."""
 
@@ -76,11 +84,22 @@ class SupportActions:
         """Say that an invoice was paid elsewhere."""
         return await self._do(Action.MARK_INVOICE_PAID, {"invoice": invoice}, by, at)
 
-    async def find(self, email: str) -> tuple[Sequence[Customer], Sequence[ProviderCustomer]]:
-        """Return who has this address: here, and at the provider where one can be asked."""
+    async def find(self, email: str) -> tuple[Sequence[Customer], Sequence[FoundAtProvider]]:
+        """Return who has this address: here, and at the provider where one can be asked.
+
+        Cost: a call, and a statement for each whom the provider finds. Raises: Unavailable.
+        """
         here = await self._customers.find_by_email(email)
-        acts = self._operations.acts
-        return here, await acts.find_by_email(email) if acts.answers else ()
+        return here, await self.find_at_provider(email) if self._operations.acts.answers else ()
+
+    async def find_at_provider(self, email: str) -> Sequence[FoundAtProvider]:
+        """Return whom the provider knows by this address. Raises: Unavailable."""
+        self._operations.expect_provider()
+        acts, found = self._operations.acts, []
+        for one in await acts.find_by_email(email):
+            linked = await self._customers.find_by_link(acts.name, one.id)
+            found.append(FoundAtProvider(one, None if linked is None else linked.key))
+        return found
 
     async def _do(
         self,

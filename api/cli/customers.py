@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from api.billing.support_actions import FoundAtProvider
 from api.catalog import subscriptions
 from api.catalog.customers import Customer, CustomerInput, Entitled
 from api.catalog.subscriptions import SubscriptionRecord
@@ -19,6 +21,7 @@ from api.gates.principal import Scope
 from api.wiring import Core
 from api.wiring.credentials import access_of
 from api.wiring.operating import minting_of
+from api.wiring.payments import stripe_of, support_actions_of
 
 app = typer.Typer(no_args_is_help=True, help="Customers: create, look at, find, and let in.")
 
@@ -98,12 +101,20 @@ def find(
     provider_id: Annotated[
         str | None, typer.Option(help="The payment provider's name of the customer, as cus_….")
     ] = None,
+    at_provider: Annotated[
+        bool, typer.Option("--at-provider", help="Ask the payment provider; with --email.")
+    ] = False,
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Find customers by what is known of them. Exits with 1 where there is none."""
     if (email is None) == (provider_id is None):
         raise InvalidInput("Give --email or --provider-id, one of the two.")
+    if at_provider:
+        if email is None:
+            raise InvalidInput("Give --email with --at-provider.")
+        _find_at_provider(email, as_json=as_json, data_dir=data_dir)
+        return
 
     async def found(core: Core) -> list[Customer]:
         if email is not None:
@@ -119,6 +130,21 @@ def find(
         say_table(("key", "type", "name", "email", "timezone"), rows)
     if not customers:
         raise NotFound("There is no such customer.")
+
+
+def _find_at_provider(email: str, *, as_json: bool, data_dir: Path | None) -> None:
+    async def found(core: Core) -> Sequence[FoundAtProvider]:
+        async with stripe_of(core.settings) as stripe:
+            return await support_actions_of(core, stripe).find_at_provider(email)
+
+    people = on_core(data_dir, found)
+    if as_json:
+        say_json(people)
+    elif people:
+        rows = [(p.there.id, p.there.email, p.there.name, p.there.key, p.linked) for p in people]
+        say_table(("there", "email", "name", "says it is", "linked with"), rows)
+    if not people:
+        raise NotFound("The payment provider knows nobody of this address.")
 
 
 @app.command()

@@ -49,6 +49,9 @@ class ProviderCustomer:
     email: str | None
     name: str | None
     key: str | None = strawberry.field(description="The product's name for it, where it was told.")
+    linked_with: str | None = strawberry.field(
+        description="The customer here whose events and invoices its own are; null for nobody."
+    )
 
 
 @strawberry.type(description="Who has an e-mail address, here and at the provider.")
@@ -70,7 +73,13 @@ class SupportBillingQuestions:
         return FoundCustomers(
             customers=[customer_of(one) for one in here],
             at_provider=[
-                ProviderCustomer(id=one.id, email=one.email, name=one.name, key=one.key)
+                ProviderCustomer(
+                    id=one.there.id,
+                    email=one.there.email,
+                    name=one.there.name,
+                    key=one.there.key,
+                    linked_with=one.linked,
+                )
                 for one in there
             ],
         )

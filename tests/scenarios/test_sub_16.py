@@ -7,7 +7,7 @@ from tests.support.dealing import OPERATION, dealing
 
 FIND = """
 query ($email: String!) {
-  findCustomers(email: $email) { customers { key } atProvider { id email key } }
+  findCustomers(email: $email) { customers { key } atProvider { id email key linkedWith } }
 }
 """
 
@@ -51,3 +51,10 @@ async def test_a_customer_is_found_by_its_address(
         said = await deal.post(FIND, as_="support", email="acme@example.com")
         [found] = said["data"]["findCustomers"]["atProvider"]
         assert (found["email"], found["key"]) == ("acme@example.com", "acme")
+        assert found["linkedWith"] == "acme"
+        stranger = deal.stripe.customer(email="acme@example.com")
+        said = await deal.post(FIND, as_="support", email="acme@example.com")
+        linked = {
+            one["id"]: one["linkedWith"] for one in said["data"]["findCustomers"]["atProvider"]
+        }
+        assert linked == {found["id"]: "acme", stranger: None}
