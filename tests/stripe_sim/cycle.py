@@ -135,6 +135,16 @@ def _renew(world: World, subscription: Json) -> None:
     _settle_later(world, subscription, invoice)
 
 
+def bill_again(world: World, subscription: Json) -> Json:
+    """Ask for the present period a second time, as nobody should."""
+    items = subscription["items"]["data"]
+    period = (items[0]["current_period_start"], items[0]["current_period_end"])
+    made = [lines.of_period(world, subscription, item) for item in items]
+    invoice = bill(world, subscription, made, "subscription_cycle", period)
+    _settle_later(world, subscription, invoice)
+    return invoice
+
+
 def _move(subscription: Json, items: list[Json], at: int | None) -> None:
     moved = []
     names = {item["id"] for item in items}

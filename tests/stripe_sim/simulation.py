@@ -22,6 +22,7 @@ from tests.stripe_sim import (  # the rooms enter their routes when they are imp
 )
 from tests.stripe_sim.cards import Cards
 from tests.stripe_sim.customers import made_customer, use_card
+from tests.stripe_sim.cycle import bill_again
 from tests.stripe_sim.door import Door
 from tests.stripe_sim.faults import Faults
 from tests.stripe_sim.planting import plant
@@ -142,6 +143,12 @@ class SimulatedStripe:
     def delete_customer(self, customer: str) -> None:
         """Delete a customer as the dashboard does: all subscriptions end."""
         customers.delete(self.world, customer)
+
+    def bill_again(self, subscription: str) -> str:
+        """Bill a subscription's present period a second time; return the invoice."""
+        held = self.world.store.get("subscription", subscription)
+        made: str = bill_again(self.world, held)["id"]
+        return made
 
     def fail_refund(self, refund: str) -> Json:
         """Let a bank send a refund back."""
