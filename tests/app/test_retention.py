@@ -45,9 +45,9 @@ async def finding(
 
 async def operation(database: Database, name: str, at: datetime, state: str) -> None:
     await database.execute(
-        "insert into provider_operations (operation_id, provider, action, request, fingerprint,"
-        " state, next_attempt_at, actor, reason, created_at, answered_at, ended_at)"
-        " values ($1, 'stripe', 'cancel', $2, '', $3, $4, 'a', 'r', $4, $5, $6)",
+        "insert into provider_operations (operation_id, provider, action, request, key_scope,"
+        " fingerprint, state, next_attempt_at, actor, reason, created_at, answered_at, ended_at)"
+        " values ($1, 'stripe', 'cancel', $2, 'acme', '', $3, $4, 'a', 'r', $4, $5, $6)",
         name,
         {},
         state,
