@@ -68,4 +68,6 @@ async def test_a_replaced_price_is_its_plan_when_what_was_before_is_heard_late(
         both.stripe.webhooks.reverse()
         await both.hear()
         assert await both.desk.plan("acme") == "starter"
+        clock.advance(minutes=5)  # events of the shelf wait until the push is surely over
+        await both.desk.work()
         assert not {"parked", "failed"} & set(await both.desk.states())

@@ -12,7 +12,7 @@ from api.billing.stripe_events import StripeEvents
 from api.catalog import alerts
 from api.domain.errors import InvalidInput, Unavailable
 from tests.support.clock import FakeClock
-from tests.support.reconciling import Pair, paired
+from tests.support.reconciling import PRICES, Pair, paired
 
 
 def catching(pair: Pair) -> CatchUp:
@@ -112,7 +112,7 @@ async def test_beyond_thirty_days_a_person_is_told_to_reconcile(
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
     async with paired(database_url, redis_url, clock) as pair:
-        assert await catching(pair).turn(clock.now()) == 0
+        assert await catching(pair).turn(clock.now()) == len(PRICES)  # those were made
         clock.advance(days=31)
         await catching(pair).turn(clock.now())
         found = await alerts.list_(pair.desk.core.database, kind="webhooks_beyond_reach")

@@ -32,7 +32,7 @@ class Agreement:
         assert not stuck, [dict(row) for row in stuck]
         waiting = await core.database.fetch(
             "select action, state, error from provider_operations"
-            " where state not in ('confirmed', 'refused')"
+            " where state not in ('confirmed', 'refused', 'unknown')"
         )
         assert not waiting, [dict(row) for row in waiting]
         told = stripe_says.subscriptions(self.stripe)
