@@ -38,6 +38,8 @@ class DueEvent:
     attempts: int
     correlation_id: str | None
     payload: Payload
+    later: bool = False
+    """Nobody waits for it: see ``looks.look``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ class Claim:
     object_id: str
     token: UUID
     events: tuple[DueEvent, ...]
+
+    @property
+    def later(self) -> bool:
+        """Whether nobody waits for any of them."""
+        return all(event.later for event in self.events)
 
 
 class LockLost(Exception):
@@ -65,14 +72,18 @@ class Claims:
         self._database = database
         self._provider = provider
 
-    async def take(self, at: datetime, most: int) -> list[Claim]:
+    async def take(self, at: datetime, most: int, most_later: int | None = None) -> list[Claim]:
         """Claim at most ``most`` due events, grouped by object. Raises: Unavailable.
 
+        At most ``most_later`` of them are such as nobody waits for; None: as many as there are.
         No two workers hold claims on one object. Cost: three statements in one transaction.
         """
         held_until = at + HELD_FOR
         async with self._database.transaction() as conn:
             rows = await conn.fetch(_sql.due, self._provider, at, most)
+            if most_later is not None:
+                now = [row for row in rows if not row["later"]]
+                rows = now + [row for row in rows if row["later"]][:most_later]
             wanted = sorted({row["object_id"] for row in rows})
             if not wanted:
                 return []
@@ -172,4 +183,5 @@ def _event(row: Record) -> DueEvent:
         attempts=row["attempts"] + 1,
         correlation_id=row["correlation_id"],
         payload=row["payload"],
+        later=row["later"],
     )

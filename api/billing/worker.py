@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 MOST_AT_ONCE = 32
 """Events of one process in hand. It asks for more when half are done, to take many at a time."""
 
+MOST_LATER = 4
+"""How many of them nobody waits for, so that what happens now finds the worker at leisure."""
+
 _handled = counter(
     "billing_webhook_handled", "Attempts to apply an event, by outcome.", ["type", "outcome"]
 )
@@ -89,7 +92,8 @@ class InboxWorker:
         room = MOST_AT_ONCE - len(self._in_hand)
         if room <= 0:
             return 0
-        claims = await self._claims.take(at, room)
+        later = sum(claim.later for claim, _ in self._in_hand.values())
+        claims = await self._claims.take(at, room, max(0, MOST_LATER - later))
         for claim in claims:
             task = asyncio.create_task(self._handle(claim, at))
             self._in_hand[task] = claim, at

@@ -63,7 +63,7 @@ select pg_notify('headroom_webhooks', '');
 -- webhook_events_due. Another worker's events are passed over, and so are those whose object
 -- somebody holds: its holder looks again when it is done. What nobody waits for comes last.
 select id, event_id, type, api_version, object_id, provider_created_at, attempts, correlation_id,
-    payload
+    payload, later
 from webhook_events as e
 where provider = $1 and state in ('pending', 'failed') and next_attempt_at <= $2
     and not exists (
