@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
 
 from graphql import (
     DocumentNode,
@@ -24,9 +22,9 @@ from graphql import (
 )
 
 from api.domain.errors import HeadroomError, InvalidInput, RateLimited
+from api.schema.compiled.operations import Operation
 from api.schema.document_limits import DocumentLimits, expect_within
-
-V = TypeVar("V")
+from api.schema.shelf import Shelf
 
 MOST_KEPT = 1000
 MOST_BYTES = 1 << 20
@@ -52,6 +50,8 @@ class Prepared:
 
     document: DocumentNode | None
     errors: tuple[GraphQLError, ...]
+    operations: dict[str | None, Operation] = field(default_factory=dict)
+    """Those of it that were asked for, by name."""
 
 
 class Documents:
@@ -60,8 +60,8 @@ class Documents:
     def __init__(self, schema: GraphQLSchema, limits: DocumentLimits | None = None) -> None:
         self._schema = schema
         self._limits = limits or DocumentLimits()
-        self._prepared: Shelf[tuple[str, bool], Prepared] = Shelf(lambda key: len(key[0]))
-        self._by_digest: Shelf[str, str] = Shelf(lambda _: 64)
+        self._prepared: Shelf[tuple[str, bool], Prepared] = Shelf(MOST_KEPT, MOST_BYTES)
+        self._by_digest: Shelf[str, str] = Shelf(MOST_KEPT, MOST_BYTES)
         self._arrivals: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def text(self, query: str | None, digest: str | None) -> str:
@@ -102,9 +102,9 @@ class Documents:
                 )
             self._admit(caller, at_ms)
             known = self._read(text, closed=closed)
-            self._prepared.put((text, closed), known)
+            self._prepared.put((text, closed), known, len(text))
         if digest is not None and not known.errors:
-            self._by_digest.put(digest, text)
+            self._by_digest.put(digest, text, len(digest))
         return known
 
     def _read(self, text: str, *, closed: bool) -> Prepared:
@@ -133,34 +133,3 @@ class Documents:
                 "Too many documents that were never seen; send values as variables.",
                 retry_after_seconds=-(-(_MINUTE_MS - at_ms % _MINUTE_MS) // 1000),
             )
-
-
-K = TypeVar("K")
-
-
-class Shelf(Generic[K, V]):
-    """Keeps what was used last, within a number of things and of bytes of source text."""
-
-    def __init__(self, size: Callable[[K], int]) -> None:
-        self._size = size
-        self._kept: OrderedDict[K, V] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, key: K) -> V | None:
-        """Return what is kept under ``key``, and keep it longer."""
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
-
-    def put(self, key: K, value: V) -> None:
-        """Keep ``value``; what was not used for longest makes room."""
-        if key not in self._kept:
-            self._bytes += self._size(key)
-        self._kept[key] = value
-        while len(self._kept) > MOST_KEPT or self._bytes > MOST_BYTES:
-            gone, _ = self._kept.popitem(last=False)
-            self._bytes -= self._size(gone)
-
-    def __len__(self) -> int:
-        return len(self._kept)

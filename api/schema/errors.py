@@ -55,6 +55,17 @@ def entry_of(error: GraphQLError) -> Entry:
     return entry
 
 
+def expected_entry(
+    error: Refused | HeadroomError, locations: list[Entry], path: list[str | int]
+) -> Entry:
+    """Return what ``entry_of`` returns for an expected error, located already; it costs less."""
+    if isinstance(error, Refused):
+        message, extensions = str(error), _of_denied(error)
+    else:
+        message, extensions = error.message, extensions_of(error)
+    return {"message": message, "locations": locations, "path": path, "extensions": extensions}
+
+
 def request_entry(error: HeadroomError) -> Entry:
     """Return the entry of an error that belongs to the request as a whole."""
     return {"message": error.message, "extensions": extensions_of(error)}

@@ -1,6 +1,7 @@
-"""The one place where documents are executed.
+"""The one place where documents are executed, by either of two roads that answer alike.
 
-Whatever stands in front of it (a compiled operation, say) must give the same answer.
+Operations that come again run as compiled functions (``compiled``); all others, and whatever the
+compiler does not know, on graphql-core. tests/schema/roads holds the two against each other.
 """
 
 from __future__ import annotations
@@ -12,19 +13,13 @@ from typing import Any
 
 import orjson
 import strawberry
-from graphql import (
-    DocumentNode,
-    ExecutionResult,
-    OperationDefinitionNode,
-    OperationType,
-    execute,
-    get_operation_ast,
-)
+from graphql import DocumentNode, ExecutionResult, execute, get_operation_ast
 
 from api.domain.errors import HeadroomError, InvalidInput, RateLimited
+from api.schema.compiled.operations import USES, Compiler, Operation
 from api.schema.context import Context
 from api.schema.document_limits import DocumentLimits
-from api.schema.documents import Documents
+from api.schema.documents import Documents, Prepared
 from api.schema.errors import Entry, entry_of, request_entry
 
 
@@ -56,8 +51,20 @@ class Answer:
     retry_after_seconds: int | None = None
 
 
+@dataclass(slots=True)
+class Roads:
+    """How many operations each road was taken by."""
+
+    compiled: int = 0
+    general: int = 0
+
+
 class Executor:
-    """Executes operations of one schema; ``open_schema``: customers may introspect it."""
+    """Executes operations of one schema; ``open_schema``: customers may introspect it.
+
+    ``compiled`` False leaves all of them to the general executor; else an operation is compiled
+    after ``uses``.
+    """
 
     def __init__(
         self,
@@ -65,12 +72,17 @@ class Executor:
         limits: DocumentLimits | None = None,
         *,
         open_schema: bool = False,
+        compiled: bool = True,
+        uses: int = USES,
     ) -> None:
         self._strawberry = schema
         # Strawberry has no public name for the schema that it builds.
         self._schema = schema._schema  # noqa: SLF001
         self._documents = Documents(self._schema, limits)
         self._open = open_schema
+        names = schema.config.name_converter
+        self._compiler = Compiler(self._schema, names, uses) if compiled else None
+        self.roads = Roads()
 
     async def execute(self, request: GraphQLRequest, context: Context) -> Answer:
         """Answer one request. Never raises for what a caller can do."""
@@ -82,17 +94,25 @@ class Executor:
             prepared = self._documents.prepare(
                 text, request.digest, closed=closed, caller=caller, at_ms=context.at_ms
             )
-            document = prepared.document
-            if document is None or prepared.errors:
+            if prepared.document is None or prepared.errors:
                 return _refusal(map(entry_of, prepared.errors), InvalidInput.status)
-            operation = _operation(document, request.operation_name)
-            if request.safe and operation.operation is not OperationType.QUERY:
+            operation = _operation(prepared, prepared.document, request.operation_name)
+            if request.safe and operation.changes:
                 raise MethodNotAllowed("Only queries are answered by GET; send this by POST.")
         except HeadroomError as error:
             return refuse(error)
+        if self._compiler is not None:
+            fit = self._compiler.fit(operation, request.variables)
+            if fit is not None:
+                function, keywords = fit
+                self.roads.compiled += 1
+                data, errors = await function.run(context, keywords)
+                body = {"errors": errors, "data": data} if errors else {"data": data}
+                return Answer(orjson.dumps(body), 200)
+        self.roads.general += 1
         running = execute(
             self._schema,
-            document,
+            operation.document,
             context_value=context,
             variable_values=dict(request.variables or {}),
             operation_name=request.operation_name,
@@ -122,10 +142,14 @@ def _refusal(errors: Iterable[Entry], status: int) -> Answer:
     return Answer(orjson.dumps({"errors": list(errors)}), status)
 
 
-def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
-    operation = get_operation_ast(document, name)
-    if operation is not None:
-        return operation
-    if name is not None:
+def _operation(prepared: Prepared, document: DocumentNode, name: str | None) -> Operation:
+    known = prepared.operations.get(name)
+    if known is not None:
+        return known
+    node = get_operation_ast(document, name)
+    if node is None and name is not None:
         raise InvalidInput(f"The document has no operation {name[:100]!r}.")
-    raise InvalidInput("The document has several operations; name one by operationName.")
+    if node is None:
+        raise InvalidInput("The document has several operations; name one by operationName.")
+    operation = prepared.operations[name] = Operation(document, node)
+    return operation

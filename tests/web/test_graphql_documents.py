@@ -7,7 +7,8 @@ import pytest
 
 from api.schema import documents
 from api.schema.build import build_schema
-from api.schema.documents import Documents, Shelf
+from api.schema.documents import Documents
+from api.schema.shelf import Shelf
 from tests.support.clock import FakeClock
 from tests.support.graphql import Answer, Api, served
 
@@ -148,18 +149,16 @@ async def test_the_api_s_own_rate_limit_holds_here_as_well(
         assert (await api.error("{ __typename }"))["code"] == "RATE_LIMITED"
 
 
-def test_what_is_kept_is_bounded_in_number_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "MOST_KEPT", 3)
-    monkeypatch.setattr(documents, "MOST_BYTES", 10)
-    shelf: Shelf[str, int] = Shelf(len)
+def test_what_is_kept_is_bounded_in_number_and_in_bytes() -> None:
+    shelf: Shelf[str, int] = Shelf(3, 10)
     for number, key in enumerate(["a", "b", "c"]):
-        shelf.put(key, number)
+        shelf.put(key, number, 1)
     assert shelf.get("a") == 0
-    shelf.put("d", 3)
+    shelf.put("d", 3, 1)
     assert [shelf.get(key) for key in "abcd"] == [0, None, 2, 3]
-    shelf.put("nine99999", 4)
+    shelf.put("nine99999", 4, 9)
     assert [shelf.get(key) for key in ("a", "c", "d", "nine99999")] == [None, None, 3, 4]
-    shelf.put("eleven11111", 5)
+    shelf.put("eleven11111", 5, 11)
     assert len(shelf) == 0
 
 

@@ -1,0 +1,1 @@
+"""Operations made into Python functions, for those that come again and again."""

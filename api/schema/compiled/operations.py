@@ -1,0 +1,157 @@
+"""Which road an operation takes, and the functions of those that are compiled.
+
+A document that comes once is not worth a function; from its second use on an operation has one, if
+the compiler knows all of it. That is decided when it is compiled; what it does not know, and
+variables that do not fit, run on the general executor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from inspect import iscoroutine
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+)
+from strawberry.schema.name_converter import NameConverter
+
+from api.schema.compiled.arguments import Variables
+from api.schema.compiled.running import Run
+from api.schema.compiled.selection import Selection, conditions
+from api.schema.compiled.unfit import Unfit, Unsupported
+from api.schema.compiled.writing import Writer
+from api.schema.context import Context
+from api.schema.errors import Entry
+from api.schema.shelf import Shelf
+
+MOST_FUNCTIONS = 2_000
+MOST_SOURCE_BYTES = 4 << 20
+USES = 1
+"""So often an operation runs on the general executor before it is compiled."""
+
+Keywords = list[dict[str, Any]]
+_NONE: Mapping[str, Any] = {}
+
+
+class Function:
+    """The Python function of one operation under one combination of its conditions.
+
+    Raises: Unsupported. Cost: milliseconds.
+    """
+
+    def __init__(self, selection: Selection, names: NameConverter) -> None:
+        writer = Writer(selection, names)
+        source = writer.write()
+        namespace = writer.constants
+        # The source is our own: of the document only its response keys are in it, as literals.
+        exec(compile(source, "<compiled operation>", "exec"), namespace)  # noqa: S102 - as said
+        self._root: Callable[[Run], Any] = namespace["root"]
+        self._arguments = writer.arguments
+        self.size = len(source)
+
+    def arguments(self, values: Mapping[str, Any]) -> Keywords:
+        """Return the arguments of every field that has any. Raises: Unfit."""
+        return [one.make(values) for one in self._arguments]
+
+    async def run(self, context: Context, args: Keywords) -> tuple[Any, list[Entry]]:
+        """Return data and errors. Never raises for what a resolver may do."""
+        run = Run(context, args)
+        try:
+            data = self._root(run)
+            if iscoroutine(data):
+                data = await data
+        except GraphQLError as error:
+            data = None
+            run.add_whole(error)
+        return data, run.errors
+
+
+class Operation:
+    """One operation of one document, and what is known of compiling it."""
+
+    __slots__ = ("changes", "conditions", "document", "known", "node", "uses", "variables")
+
+    def __init__(self, document: DocumentNode, node: OperationDefinitionNode) -> None:
+        self.document = document
+        self.node = node
+        self.changes = node.operation is not OperationType.QUERY
+        """Whether it is more than a query."""
+        self.uses = 0
+        self.known: bool | None = None
+        """Whether the compiler knows all of it; None: it was not asked yet."""
+        self.variables: Variables | None = None
+        self.conditions: list[str] = []
+
+
+class Compiler:
+    """Compiles operations of one schema, and keeps the functions of those in use."""
+
+    def __init__(self, schema: GraphQLSchema, names: NameConverter, uses: int = USES) -> None:
+        self._schema = schema
+        self._names = names
+        self._uses = uses
+        self._functions: Shelf[tuple[Operation, tuple[bool, ...]], Function] = Shelf(
+            MOST_FUNCTIONS, MOST_SOURCE_BYTES
+        )
+
+    def fit(
+        self, operation: Operation, given: Mapping[str, Any] | None
+    ) -> tuple[Function, Keywords] | None:
+        """Return the function for these variables, with its arguments; None: take the other road.
+
+        Cost: microseconds; of a combination of conditions that is new, milliseconds.
+        """
+        if not operation.known and not self._asked(operation):
+            return None
+        variables = operation.variables
+        if variables is None:
+            return None
+        try:
+            values = variables.read(given or _NONE)
+            answers = _answers(operation.conditions, values) if operation.conditions else ()
+            function = self._functions.get((operation, answers))
+            if function is None:
+                function = self._compile(operation, answers)
+            return function, function.arguments(values)
+        except Unfit:
+            return None
+        except Unsupported:
+            operation.known = False
+            return None
+
+    def _asked(self, operation: Operation) -> bool:
+        """Tell whether to compile ``operation``, the first time it is worth asking."""
+        if operation.known is False:
+            return False
+        operation.uses += 1
+        if operation.uses <= self._uses:
+            return False
+        try:
+            operation.conditions = conditions(operation.document, operation.node)
+            operation.variables = Variables(self._schema, operation.node)
+            operation.known = True
+        except Unsupported:
+            operation.known = False
+        return operation.known
+
+    def _compile(self, operation: Operation, answers: tuple[bool, ...]) -> Function:
+        known = dict(zip(operation.conditions, answers, strict=True))
+        selection = Selection(self._schema, operation.document, operation.node, known)
+        function = Function(selection, self._names)
+        self._functions.put((operation, answers), function, function.size)
+        return function
+
+
+def _answers(names: list[str], values: Mapping[str, Any]) -> tuple[bool, ...]:
+    answers = []
+    for name in names:
+        answer = values.get(name)
+        if not isinstance(answer, bool):
+            raise Unfit
+        answers.append(answer)
+    return tuple(answers)

@@ -1,0 +1,222 @@
+"""From what JSON or a document holds to what a resolver gets, in one step.
+
+graphql-core coerces an input value, and strawberry then makes its own objects of it. Here both are
+one function for each type. Whatever does not fit raises ``Unfit``: nothing was executed yet, so
+the general executor may say what is wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from graphql import (
+    GraphQLBoolean,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLString,
+    Undefined,
+)
+from graphql.type import is_leaf_type
+from graphql.utilities.coerce_input_value import coerce_default_value
+from strawberry.types.base import StrawberryMaybe, StrawberryObjectDefinition
+from strawberry.types.field import StrawberryField
+
+from api.schema.compiled.unfit import Unfit, Unsupported
+
+Reader: TypeAlias = Callable[[Any], Any]
+
+MISSING: Any = object()
+_BACKREF = "strawberry-definition"
+
+
+def reader(type_: GraphQLInputType) -> Reader:
+    """Return what makes a resolver's value of a JSON value. It raises: Unfit.
+
+    Raises: Unsupported.
+    """
+    if isinstance(type_, GraphQLNonNull):
+        return _not_null(reader(type_.of_type))
+    if isinstance(type_, GraphQLList):
+        return _or_null(_list(reader(type_.of_type)))
+    if isinstance(type_, GraphQLInputObjectType):
+        return _or_null(_object(type_))
+    return _or_null(_leaf(type_))
+
+
+def finisher(type_: GraphQLInputType) -> Reader | None:
+    """Return what makes a resolver's value of one that graphql-core has coerced; None: it is that.
+
+    Raises: Unsupported.
+    """
+    if isinstance(type_, GraphQLNonNull):
+        return finisher(type_.of_type)
+    if isinstance(type_, GraphQLList):
+        inner = finisher(type_.of_type)
+        if inner is None:
+            return lambda value: None if value is None else list(value)
+        return lambda value: None if value is None else [inner(item) for item in value]
+    if isinstance(type_, GraphQLInputObjectType):
+        return _or_null(_finished(type_))
+    return None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Member:
+    """One field of an input object, and the keyword under which its class takes it.
+
+    ``default`` gives the value where none is given; None: the class has one of its own.
+    """
+
+    name: str
+    keyword: str
+    type: GraphQLInputType
+    required: bool
+    default: Callable[[], Any] | None
+
+
+def members(type_: GraphQLInputObjectType) -> tuple[type, list[Member]]:
+    """Return the class of an input object and its fields. Raises: Unsupported."""
+    definition = type_.extensions.get(_BACKREF)
+    if not isinstance(definition, StrawberryObjectDefinition) or type_.is_one_of:
+        raise Unsupported(f"input {type_.name}")
+    if definition.from_input is not None:
+        raise Unsupported(f"input {type_.name}: it makes its own objects")
+    found = []
+    for name, field in type_.fields.items():
+        own = field.extensions.get(_BACKREF)
+        if not isinstance(own, StrawberryField) or isinstance(own.type, StrawberryMaybe):
+            raise Unsupported(f"input {type_.name}.{name}")
+        default = coerce_default_value(field)
+        required = isinstance(field.type, GraphQLNonNull) and default is Undefined
+        implicit = (
+            own.default_value is dataclasses.MISSING and own.default_factory is dataclasses.MISSING
+        )
+        found.append(
+            Member(
+                name,
+                own.python_name,
+                field.type,
+                required,
+                _default(field.type, default, implicit=implicit),
+            )
+        )
+    return definition.origin, found
+
+
+def constant(type_: GraphQLInputType, coerced: Any) -> Callable[[], Any]:  # noqa: ANN401 - any value
+    """Return what gives the resolver's value of a coerced one, made anew where it can change."""
+    finish = finisher(type_)
+    if finish is None or coerced is None:
+        return lambda: coerced
+    return lambda: finish(coerced)
+
+
+def _default(
+    type_: GraphQLInputType,
+    coerced: Any,  # noqa: ANN401 - any default
+    *,
+    implicit: bool,
+) -> Callable[[], Any] | None:
+    if coerced is not Undefined:
+        return constant(type_, coerced)
+    return (lambda: None) if implicit else None
+
+
+def _leaf(type_: GraphQLInputType) -> Reader:
+    if type_ is GraphQLString:
+        return _string
+    if type_ is GraphQLBoolean:
+        return _boolean
+    if not is_leaf_type(type_):
+        raise Unsupported(f"input {type_}")
+    coerce = type_.coerce_input_value
+
+    def read(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        try:
+            coerced = coerce(value)
+        except Exception as error:  # graphql-core takes any error of a scalar for a refusal
+            raise Unfit from error
+        if coerced is Undefined:
+            raise Unfit
+        return coerced
+
+    return read
+
+
+def _string(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise Unfit
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise Unfit
+
+
+def _list(read: Reader) -> Reader:
+    def read_all(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON value
+        # A value that is no list stands for a list of one.
+        return [read(item) for item in (value if isinstance(value, list) else (value,))]
+
+    return read_all
+
+
+def _object(type_: GraphQLInputObjectType) -> Reader:
+    class_, fields = members(type_)
+    plan = [(m.name, m.keyword, reader(m.type), m.required, m.default) for m in fields]
+
+    def read(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if not isinstance(value, dict):
+            raise Unfit
+        left = len(value)
+        given = {}
+        for name, keyword, read_field, required, default in plan:
+            field = value.get(name, MISSING)
+            if field is not MISSING:
+                left -= 1
+                given[keyword] = read_field(field)
+            elif required:
+                raise Unfit
+            elif default is not None:
+                given[keyword] = default()
+        if left:
+            raise Unfit  # it has a field that the type does not have
+        return class_(**given)
+
+    return read
+
+
+def _finished(type_: GraphQLInputObjectType) -> Callable[[Mapping[str, Any]], Any]:
+    class_, fields = members(type_)
+    plan = [(m.name, m.keyword, finisher(m.type), m.default) for m in fields]
+
+    def finish(value: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an object of that class
+        given = {}
+        for name, keyword, finish_field, default in plan:
+            if name in value:
+                field = value[name]
+                given[keyword] = field if finish_field is None else finish_field(field)
+            elif default is not None:
+                given[keyword] = default()
+        return class_(**given)
+
+    return finish
+
+
+def _not_null(read: Reader) -> Reader:
+    def read_some(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if value is None:
+            raise Unfit
+        return read(value)
+
+    return read_some
+
+
+def _or_null(read: Reader) -> Reader:
+    return lambda value: None if value is None else read(value)

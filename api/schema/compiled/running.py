@@ -1,0 +1,162 @@
+"""What a compiled operation needs while it runs: its request, its errors, its concurrent fields.
+
+Follows "Executing selection sets" and "Handling execution errors" of the GraphQL specification as
+graphql-core does: the same fields start in the same turn, the first error of a field that may not
+be null cancels its siblings, and an error below a position that is null already is not told.
+
+A path is a linked tuple, ``(path of the parent, key or index)``; the operation's own is None.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from types import CoroutineType
+from typing import Any, TypeAlias
+
+from graphql import FieldNode, GraphQLError, get_location, located_error
+
+from api.domain.errors import HeadroomError
+from api.schema.context import Context
+from api.schema.errors import Entry, Refused, entry_of, expected_entry
+
+Path: TypeAlias = "tuple[Path, str | int] | None"
+Pending: TypeAlias = "CoroutineType[Any, Any, Any]"
+
+
+class Site:
+    """One selected field: where the document says so, for whoever has to tell of an error."""
+
+    __slots__ = ("locations", "nodes")
+
+    def __init__(self, nodes: list[FieldNode]) -> None:
+        self.nodes = nodes
+        self.locations = [
+            {"line": at.line, "column": at.column}
+            for node in nodes
+            if node.loc
+            for at in (get_location(node.loc.source, node.loc.start),)
+        ]
+
+
+class Info:
+    """What resolvers get to know of the request: its context, and nothing else."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+
+class Run:
+    """One execution of one operation; ``args`` are the arguments of its fields, by their place."""
+
+    __slots__ = ("_nulled", "args", "context", "errors", "info")
+
+    def __init__(self, context: Context, args: Sequence[Mapping[str, Any]]) -> None:
+        self.context = context
+        self.info = Info(context)
+        self.args = args
+        self.errors: list[Entry] = []
+        self._nulled: set[Path] = set()
+
+    def add(self, error: Exception, site: Site, path: Path) -> None:
+        """Note an error at a position that becomes null by it.
+
+        The error itself is not kept: with its traceback it would tie this run into a cycle.
+        """
+        if not self._is_null(path):
+            self._nulled.add(path)
+            self.errors.append(_entry(error, site, path))
+
+    def add_whole(self, error: GraphQLError) -> None:
+        """Note an error by which the whole data become null."""
+        if None not in self._nulled:
+            self._nulled.add(None)
+            self.errors.append(entry_of(error))
+
+    def _is_null(self, path: Path) -> bool:
+        nulled = self._nulled
+        if not nulled:
+            return False
+        at = path
+        while at is not None:
+            if at in nulled:
+                return True
+            at = at[0]
+        return None in nulled
+
+
+def located(error: Exception, site: Site, path: Path) -> GraphQLError:
+    """Return ``error`` with its place, unless it has one from further below."""
+    return located_error(error, site.nodes, _keys(path))
+
+
+async def or_null(run: Run, pending: Pending, site: Site, path: Path) -> object:
+    """Complete a position that becomes null by an error."""
+    try:
+        return await pending
+    except Exception as error:  # noqa: BLE001 - whatever a resolver raises is told, bugs masked
+        run.add(error, site, path)
+        return None
+
+
+async def or_raise(pending: Pending, site: Site, path: Path) -> object:
+    """Complete a position that may not be null. Raises: GraphQLError, located."""
+    try:
+        return await pending
+    except Exception as error:  # noqa: BLE001 - it goes on, located
+        raise located(error, site, path) from None
+
+
+async def join(
+    out: dict[str, Any] | list[Any], keys: Sequence[Any], pending: Sequence[Pending]
+) -> object:
+    """Put what is pending into ``out`` at ``keys``, and return it.
+
+    A single one needs no task; more start in one turn, so that loaders see them together.
+    Raises: GraphQLError, the first one; the others are cancelled.
+    """
+    if len(pending) == 1:
+        out[keys[0]] = await pending[0]
+        return out
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(one) for one in pending]
+    try:
+        for key, value in zip(keys, await asyncio.gather(*tasks), strict=True):
+            out[key] = value
+    except Exception:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+    finally:
+        # An error's traceback names this frame, and a failed task its error: no cycle of them.
+        tasks.clear()
+    return out
+
+
+def settle(pending: Sequence[Coroutine[Any, Any, Any]]) -> None:
+    """Let fields end by themselves whose parent became null before they began."""
+    if pending:
+        ending = asyncio.gather(*pending, return_exceptions=True)
+        _ending.add(ending)
+        ending.add_done_callback(_ending.discard)
+
+
+_ending: set[asyncio.Future[Any]] = set()
+
+
+def _entry(error: Exception, site: Site, path: Path) -> Entry:
+    if isinstance(error, (Refused, HeadroomError)):
+        return expected_entry(error, site.locations, _keys(path))
+    return entry_of(located_error(error, site.nodes, _keys(path)))
+
+
+def _keys(path: Path) -> list[str | int]:
+    keys: list[str | int] = []
+    while path is not None:
+        path, key = path
+        keys.append(key)
+    keys.reverse()
+    return keys

@@ -1,0 +1,352 @@
+"""From a selection to the source of Python functions, one for each selected object.
+
+A function takes the run, the object and its path, and returns what orjson writes. Attributes are
+read in place; a resolver that is not async is called in place; an async one becomes a function of
+its own, which whoever joins it starts. A leaf of the usual kind costs one look at its type.
+
+What a position does about an error follows graphql-core's ``Executor``, step by step: a field or
+item that may be null notes it and is null; any other raises it, located, to the one above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import CoroutineType
+from typing import Any
+
+from graphql import GraphQLAbstractType, GraphQLList, GraphQLNonNull, GraphQLObjectType
+from graphql.type import (
+    GraphQLOutputType,
+    TypeNameMetaFieldDef,
+    is_abstract_type,
+    is_leaf_type,
+    is_object_type,
+)
+from strawberry.schema.name_converter import NameConverter
+from strawberry.types.field import StrawberryField
+
+from api.schema.compiled import running
+from api.schema.compiled.arguments import Arguments
+from api.schema.compiled.kinds import class_of, expecting, iterated, naming
+from api.schema.compiled.leaves import general, leaf_of
+from api.schema.compiled.selection import Selected, Selection
+from api.schema.compiled.unfit import Unsupported
+from api.schema.scopes import Guard
+
+_BACKREF = "strawberry-definition"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One selected field of one type, and the constant that locates its errors."""
+
+    parent: GraphQLObjectType
+    field: Selected
+    own: StrawberryField
+    site: str
+
+    @property
+    def type(self) -> GraphQLOutputType:
+        return self.field.definition.type
+
+    @property
+    def path(self) -> str:
+        return f"(path, {self.field.key!r})"
+
+    @property
+    def words(self) -> str:
+        return f"{self.parent.name}.{self.field.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Lines that complete a value; ``waits``: what they leave may have to be awaited."""
+
+    lines: list[str]
+    waits: bool = False
+
+
+class Writer:
+    """Writes the functions of one selection. Raises: Unsupported."""
+
+    def __init__(self, selection: Selection, names: NameConverter) -> None:
+        self._selection = selection
+        self._names = names
+        self._lines: list[str] = []
+        self._count = 0
+        self.arguments: list[Arguments] = []
+        """Of the fields that have any; a function finds theirs by their place in ``run.args``."""
+        self.constants: dict[str, Any] = {
+            "join": running.join,
+            "located": running.located,
+            "or_null": running.or_null,
+            "or_raise": running.or_raise,
+            "settle": running.settle,
+            "iterated": iterated,
+            "Waits": CoroutineType,
+        }
+
+    def write(self) -> str:
+        """Return the source; its function ``root(run)`` returns the data, or what gives them."""
+        type_, fields = self._selection.root()
+        if self._selection.serial:
+            self._serial(type_, fields)
+        else:
+            name, _ = self._object(type_, fields)
+            self._lines += ["def root(run):", f"    return {name}(run, None, None)"]
+        return "\n".join(self._lines)
+
+    def _serial(self, type_: GraphQLObjectType, fields: Sequence[Selected]) -> None:
+        body = ["out = {}"]
+        for field in fields:
+            if field.definition is TypeNameMetaFieldDef:
+                body.append(f"out[{field.key!r}] = {type_.name!r}")
+                continue
+            place = self._place(type_, field)
+            if not place.own.is_async:
+                raise Unsupported(f"{place.words}: a mutation that is not async")
+            body.append(f"out[{field.key!r}] = await {self._async(place)}(run, None, None)")
+        self._lines += ["async def root(run):", *_in([*body, "return out"])]
+
+    def _object(self, type_: GraphQLObjectType, fields: Sequence[Selected]) -> tuple[str, bool]:
+        """Write the function of an object; return its name, and whether it may have to wait."""
+        body: list[str] = []
+        results: list[str] = []
+        waits: list[tuple[str, str]] = []
+        for field in fields:
+            if field.definition is TypeNameMetaFieldDef:
+                results.append(f"{field.key!r}: {type_.name!r}")
+                continue
+            place = self._place(type_, field)
+            result = self._name("r")
+            results.append(f"{field.key!r}: {result}")
+            if place.own.is_async:
+                body.append(f"{result} = {self._async(place)}(run, s, path)")
+                waits.append((field.key, result))
+            else:
+                steps = self._sync(place, result)
+                body += steps.lines
+                if steps.waits:
+                    waits.append((field.key, result))
+        out = f"{{{', '.join(results)}}}"
+        body = _waiting(body, out, waits) if waits else [*body, f"return {out}"]
+        name = self._name("object")
+        self._lines += [f"def {name}(run, s, path):", *_in(body)]
+        return name, bool(waits)
+
+    def _async(self, place: _Place) -> str:
+        """Write the function of a field whose resolver is async; return its name."""
+        steps = self._complete(place, place.type, "v", "c", "p")
+        lines = [*self._guards(place.own), f"v = await {self._call(place)}"]
+        if _needs_path(place.type):
+            lines.append(f"p = {place.path}")
+        lines += steps.lines
+        if steps.waits:
+            lines += ["if type(c) is Waits:", "    c = await c"]
+        lines.append("return c")
+        name = self._name("field")
+        self._lines += [
+            f"async def {name}(run, s, path):",
+            *_in(["try:", *_in(lines), *_except(place, place.type, place.path, "return None")]),
+        ]
+        return name
+
+    def _sync(self, place: _Place, result: str) -> _Steps:
+        """Return the steps that put a field's value into ``result``."""
+        own = place.own
+        lines = self._guards(own)
+        if own.base_resolver is not None:
+            lines.append(f"v = {self._call(place)}")
+        elif own.python_name.isidentifier():
+            lines.append(f"v = s.{own.python_name}")
+        else:
+            raise Unsupported(place.words)
+        if _needs_path(place.type):
+            lines.append(f"p = {place.path}")
+        steps = self._complete(place, place.type, "v", result, "p")
+        lines += steps.lines
+        if steps.waits:
+            lines += _guarded(place, place.type, result, place.path)
+        handled = _except(place, place.type, place.path, f"{result} = None")
+        return _Steps(["try:", *_in(lines), *handled], steps.waits)
+
+    def _complete(
+        self, place: _Place, type_: GraphQLOutputType, value: str, result: str, path: str
+    ) -> _Steps:
+        """Return the steps that complete ``value``, which is of ``type_``, into ``result``."""
+        null = not isinstance(type_, GraphQLNonNull)
+        bare = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
+        if is_leaf_type(bare):
+            leaf = leaf_of(bare)
+            names = {key: self._constant(key, one) for key, one in leaf.constants.items()}
+            usual = leaf.usual.format(v=value, **names)
+            written = leaf.written.format(v=value, **names)
+            complete = general(bare, place.parent.name, place.field.name, null=null)
+            other = f"{self._constant('leaf', complete)}({value})"
+            if null:
+                other = f"None if {value} is None else {other}"
+            return _Steps([f"{result} = {written} if {usual} else {other}"])
+        if isinstance(bare, GraphQLList):
+            steps = self._list(place, bare.of_type, value, result, path)
+        elif is_object_type(bare):
+            steps = self._one(place, bare, value, result, path)
+        elif is_abstract_type(bare):
+            steps = self._any(place, bare, value, result, path)
+        else:
+            raise Unsupported(f"a value of {bare}")
+        message = f"Cannot return null for non-nullable field {place.words}."
+        lines = [
+            f"if {value} is None:",
+            f"    {result} = None" if null else f"    raise TypeError({message!r})",
+            f"elif isinstance({value}, Exception):",
+            f"    raise {value}",
+            "else:",
+            *_in(steps.lines),
+        ]
+        return _Steps(lines, steps.waits)
+
+    def _list(
+        self, place: _Place, type_: GraphQLOutputType, value: str, result: str, path: str
+    ) -> _Steps:
+        """Return the steps for a list of ``type_``."""
+        items, index, item, done, at = (
+            self._name(one) for one in ("items", "n", "item", "done", "at")
+        )
+        steps = self._complete(place, type_, item, done, at)
+        here = f"({path}, {index})"
+        lines = [f"{at} = {here}"] if _needs_path(type_) else []
+        lines += steps.lines
+        if steps.waits:
+            lines += _guarded(place, type_, done, here)
+        each = ["try:", *_in(lines), *_except(place, type_, here, f"{done} = None")]
+        all_ = f"{value} if type({value}) in (list, tuple) else iterated({value}, {place.words!r})"
+        loop = [
+            f"for {index}, {item} in enumerate({all_}):",
+            *_in([*each, f"{items}.append({done})"]),
+        ]
+        if not steps.waits:
+            return _Steps([f"{items} = []", *loop, f"{result} = {items}"])
+        waiting = self._name("waiting")
+        joined = f"join({items}, {waiting}, [{items}[n] for n in {waiting}])"
+        lines = [
+            f"{items} = []",
+            "try:",
+            *_in(loop),
+            "except BaseException:",
+            f"    settle([c for c in {items} if type(c) is Waits])",
+            "    raise",
+            f"{waiting} = [n for n, c in enumerate({items}) if type(c) is Waits]",
+            f"{result} = {joined} if {waiting} else {items}",
+        ]
+        return _Steps(lines, waits=True)
+
+    def _one(
+        self, place: _Place, type_: GraphQLObjectType, value: str, result: str, path: str
+    ) -> _Steps:
+        """Return the steps for an object of ``type_``."""
+        function, waits = self._object(type_, self._selection.below(type_, place.field))
+        lines = [f"{result} = {function}(run, {value}, {path})"]
+        if type_.is_type_of is not None:
+            expect = expecting(self._selection.schema, type_, place.field)
+            kind = self._constant("kind", class_of(type_))
+            check = self._constant("expect", expect)
+            lines = [f"if type({value}) is not {kind}:", f"    {check}({value})", *lines]
+        return _Steps(lines, waits)
+
+    def _any(
+        self, place: _Place, type_: GraphQLAbstractType, value: str, result: str, path: str
+    ) -> _Steps:
+        """Return the steps for an object of any type that ``type_`` may be."""
+        schema, functions, waits = self._selection.schema, [], False
+        for possible in schema.get_possible_types(type_):
+            function, may_wait = self._object(
+                possible, self._selection.below(possible, place.field)
+            )
+            functions.append(f"{possible.name!r}: {function}")
+            waits = waits or may_wait
+        table = self._name("table")
+        self._lines.append(f"{table} = {{{', '.join(functions)}}}")
+        name = self._constant("name", naming(schema, type_, place.parent, place.field))
+        return _Steps([f"{result} = {table}[{name}({value})](run, {value}, {path})"], waits)
+
+    def _call(self, place: _Place) -> str:
+        """Return the expression that calls a field's resolver."""
+        own, resolver = place.own, place.own.base_resolver
+        if resolver is None:
+            raise Unsupported(f"{place.words}: async, and without a resolver")
+        given = ["s"] if resolver.self_parameter else []
+        sources = (resolver.parent_parameter, resolver.root_parameter)
+        given += [f"{one.name}=s" for one in sources if one]
+        if resolver.info_parameter:
+            given.append(f"{resolver.info_parameter.name}=run.info")
+        if own.arguments:
+            given.append(f"**run.args[{len(self.arguments)}]")
+            field = place.field
+            self.arguments.append(Arguments(field.definition, own, field.nodes[0], self._names))
+        return f"{self._constant('resolve', resolver.wrapped_func)}({', '.join(given)})"
+
+    def _guards(self, own: StrawberryField) -> list[str]:
+        lines = []
+        for extension in reversed(own.extensions):  # the last one is the outermost
+            if not isinstance(extension, Guard):
+                raise Unsupported(f"the extension {type(extension).__name__}")
+            lines.append(f"{self._constant('expect', extension.rule.expect)}(run.context.caller)")
+        return lines
+
+    def _place(self, parent: GraphQLObjectType, field: Selected) -> _Place:
+        own = field.definition.extensions.get(_BACKREF)
+        if not isinstance(own, StrawberryField):
+            raise Unsupported(f"{parent.name}.{field.name}")  # introspection
+        return _Place(parent, field, own, self._constant("site", running.Site(field.nodes)))
+
+    def _constant(self, kind: str, value: object) -> str:
+        name = self._name(kind)
+        self.constants[name] = value
+        return name
+
+    def _name(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}{self._count}"
+
+
+def _waiting(body: list[str], out: str, waits: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the body of an object's function of which some fields may have to be waited for."""
+    results = ", ".join(result for _, result in waits)
+    pairs = ", ".join(f"({key!r}, {result})" for key, result in waits)
+    return [
+        *(f"{result} = None" for _, result in waits),
+        "try:",
+        *_in(body),
+        "except BaseException:",
+        f"    settle([c for c in ({results},) if type(c) is Waits])",
+        "    raise",
+        f"out = {out}",
+        f"waits = [w for w in ({pairs},) if type(w[1]) is Waits]",
+        "return out if not waits else join(out, [w[0] for w in waits], [w[1] for w in waits])",
+    ]
+
+
+def _except(place: _Place, type_: GraphQLOutputType, path: str, null: str) -> list[str]:
+    """Return what a position of ``type_`` does about an error."""
+    if isinstance(type_, GraphQLNonNull):
+        return ["except Exception as e:", f"    raise located(e, {place.site}, {path}) from None"]
+    return ["except Exception as e:", f"    run.add(e, {place.site}, {path})", f"    {null}"]
+
+
+def _guarded(place: _Place, type_: GraphQLOutputType, result: str, path: str) -> list[str]:
+    """Return what makes a position do about a later error what it does about one now."""
+    if isinstance(type_, GraphQLNonNull):
+        later = f"or_raise({result}, {place.site}, {path})"
+    else:
+        later = f"or_null(run, {result}, {place.site}, {path})"
+    return [f"if type({result}) is Waits:", f"    {result} = {later}"]
+
+
+def _needs_path(type_: GraphQLOutputType) -> bool:
+    bare = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
+    return not is_leaf_type(bare)
+
+
+def _in(lines: Sequence[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
