@@ -9,11 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from api.domain import codes
 from api.domain.catalog import Catalog, Feature, FeatureKind, WindowKind
 from api.domain.unlocking import Asked, Holding, Known, paying_would_allow, plans_that_allow
+
+
+@lru_cache(maxsize=4096)
+def instant(seconds: int | None) -> datetime | None:
+    """Return whole seconds since 1970 as an instant; None, where there is no such.
+
+    Windows of many customers end at the same few instants, so those of late are kept.
+    """
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 class WindowFigure(NamedTuple):
@@ -35,6 +46,16 @@ class WindowFigure(NamedTuple):
     shadow: bool = False
     granted: bool = True
     overage: bool = False
+
+    @property
+    def starts_at(self) -> datetime | None:
+        """When it began; None: it has no beginning."""
+        return instant(self.starts_at_s)
+
+    @property
+    def resets_at(self) -> datetime | None:
+        """When it ends; None: it never resets."""
+        return instant(self.resets_at_s)
 
     @property
     def binds(self) -> bool:

@@ -33,12 +33,16 @@ class Context:
     services: Services
     principal: Principal | None
     at: datetime
-    loaders: Loaders = field(init=False)
+    _loaders: Loaders | None = None
     decided: list[tuple[str, bool]] = field(default_factory=list)
     """What was decided on the way, and whether without the counters; for the door's metrics."""
 
-    def __post_init__(self) -> None:
-        self.loaders = Loaders(self.services, self.at)
+    @property
+    def loaders(self) -> Loaders:
+        """The loaders of this request."""
+        if self._loaders is None:
+            self._loaders = Loaders(self.services, self.at)
+        return self._loaders
 
     @property
     def caller(self) -> Principal:

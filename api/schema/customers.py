@@ -15,7 +15,7 @@ from api.schema import ids
 from api.schema.billing_operations import BillingOperation, operation_of
 from api.schema.context import Info
 from api.schema.credits import Credits
-from api.schema.decisions import WindowUsage, window_of
+from api.schema.decisions import WindowUsage, windows_of
 from api.schema.described import described
 from api.schema.given import given
 from api.schema.history import cut, frame_of
@@ -92,7 +92,7 @@ class Entitlement:
             return []
         asked = (self.customer, self.feature.key)
         figures = await info.context.loaders.figures.load(asked)
-        return [window_of(figure) for figure in figures or ()]
+        return windows_of(figures or ())
 
 
 @strawberry.type

@@ -84,16 +84,25 @@ class Documents:
             raise PersistedQueryNotFound("PersistedQueryNotFound")
         return known
 
+    def find(self, text: str, digest: str | None, *, closed: bool) -> Prepared | None:
+        """Return the document as it is kept here, None where it is not.
+
+        One with a digest is kept under it from now on. Cost: a look-up.
+        """
+        known = self._prepared.get((text, closed))
+        if known is not None and digest is not None and not known.errors:
+            self._by_digest.put(digest, text, len(digest))
+        return known
+
     def prepare(
         self, text: str, digest: str | None, *, closed: bool, caller: str, at_ms: int
     ) -> Prepared:
         """Read and validate ``text``; ``closed`` neither introspects nor suggests names.
 
-        A valid document with a digest is kept under it from now on.
         Raises: InvalidInput, RateLimited.
         Cost: a look-up; for a document that is not kept here, milliseconds.
         """
-        known = self._prepared.get((text, closed))
+        known = self.find(text, digest, closed=closed)
         if known is None:
             size = len(text.encode())
             if size > self._limits.bytes:
@@ -103,8 +112,8 @@ class Documents:
             self._admit(caller, at_ms)
             known = self._read(text, closed=closed)
             self._prepared.put((text, closed), known, len(text))
-        if digest is not None and not known.errors:
-            self._by_digest.put(digest, text, len(digest))
+            if digest is not None and not known.errors:
+                self._by_digest.put(digest, text, len(digest))
         return known
 
     def _read(self, text: str, *, closed: bool) -> Prepared:

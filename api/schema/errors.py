@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from graphql import GraphQLError
 
 from api.catalog.problems import CatalogError
 from api.domain import codes
-from api.domain.decision import Decision
+from api.domain.decision import Decision, instant
 from api.domain.errors import HeadroomError, InvalidInput, RateLimited
 from api.gates.outcome import Denied
 from api.schema.scalars import write_instant
@@ -164,4 +163,5 @@ def _masked(error: BaseException) -> Mapping[str, Any]:
 
 
 def _instant(seconds: int | None) -> str | None:
-    return None if seconds is None else write_instant(datetime.fromtimestamp(seconds, UTC))
+    at = instant(seconds)
+    return None if at is None else write_instant(at)

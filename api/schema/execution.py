@@ -7,9 +7,9 @@ compiler does not know, on graphql-core. tests/schema/roads holds the two agains
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from inspect import isawaitable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import strawberry
@@ -30,8 +30,7 @@ class MethodNotAllowed(HeadroomError):
     status = 405
 
 
-@dataclass(frozen=True, slots=True)
-class GraphQLRequest:
+class GraphQLRequest(NamedTuple):
     """One well-formed request; ``digest`` names its document beside or instead of ``query``."""
 
     query: str | None
@@ -42,8 +41,7 @@ class GraphQLRequest:
     """Whether it came by a method that must not change anything."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A GraphQL response. ``status`` is 200 wherever the operation ran, whatever came of it."""
 
     body: bytes
@@ -88,12 +86,14 @@ class Executor:
         """Answer one request. Never raises for what a caller can do."""
         principal = context.principal
         closed = not self._open and (principal is None or principal.customer is not None)
-        caller = "nobody" if principal is None else principal.actor
         try:
             text = self._documents.text(request.query, request.digest)
-            prepared = self._documents.prepare(
-                text, request.digest, closed=closed, caller=caller, at_ms=context.at_ms
-            )
+            prepared = self._documents.find(text, request.digest, closed=closed)
+            if prepared is None:
+                caller = "nobody" if principal is None else principal.actor
+                prepared = self._documents.prepare(
+                    text, request.digest, closed=closed, caller=caller, at_ms=context.at_ms
+                )
             if prepared.document is None or prepared.errors:
                 return _refusal(map(entry_of, prepared.errors), InvalidInput.status)
             operation = _operation(prepared, prepared.document, request.operation_name)
@@ -127,7 +127,7 @@ def refuse(error: HeadroomError) -> Answer:
     """Return the answer to a request that cannot be executed."""
     wait = error.retry_after_seconds if isinstance(error, RateLimited) else None
     answer = _refusal([request_entry(error)], error.status)
-    return replace(answer, retry_after_seconds=wait)
+    return answer._replace(retry_after_seconds=wait)
 
 
 def _answer(result: ExecutionResult) -> Answer:

@@ -13,7 +13,7 @@ from api.gates.outcome import Denied
 from api.gates.principal import Scope
 from api.schema import ids
 from api.schema.context import Context, Info
-from api.schema.decisions import Funding, WindowUsage, funding_of, window_of
+from api.schema.decisions import Funding, WindowUsage, funding_of, windows_of
 from api.schema.described import described
 from api.schema.errors import Refused
 from api.schema.given import given
@@ -62,11 +62,11 @@ class Hold:
     async def windows(self, info: Info) -> list[WindowUsage]:
         """List the windows that it counts in."""
         if self.hold.funding is not None:
-            return [window_of(figure) for figure in self.hold.windows]
+            return windows_of(self.hold.windows)
         if self.feature not in info.context.services.revisions.newest.catalog.features:
             return []
         figures = await info.context.loaders.figures.load((self.customer, self.feature))
-        return [window_of(figure) for figure in figures or ()]
+        return windows_of(figures or ())
 
     @described("Who placed it, for the scope SUPPORT; else null.")
     async def actor(self, info: Info) -> str | None:

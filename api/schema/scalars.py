@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NewType
 
 import strawberry
@@ -65,8 +66,9 @@ def parse_instant(value: object) -> datetime:
     raise GraphQLError("A DateTime is an RFC 3339 instant, as 2026-03-10T10:00:00Z.")
 
 
+@lru_cache(maxsize=4096)
 def write_instant(value: datetime) -> str:
-    """Return ``value`` as RFC 3339 in UTC, with Z."""
+    """Return ``value`` as RFC 3339 in UTC, with Z; those of late are kept."""
     return value.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 

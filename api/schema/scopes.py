@@ -8,7 +8,7 @@ field that is not stated cannot be built.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from strawberry.extensions import FieldExtension
@@ -28,12 +28,16 @@ class Rule:
 
     scopes: tuple[Scope, ...]
     tokens: bool = False
+    names: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", frozenset(scope.value for scope in self.scopes))
 
     def expect(self, principal: Principal) -> None:
         """Go on only where this rule lets ``principal`` pass. Raises: Forbidden."""
         if principal.customer is not None and not self.tokens:
             raise Forbidden("A customer's token does not reach this field.")
-        if not any(principal.may(scope) for scope in self.scopes):
+        if self.names.isdisjoint(principal.scopes):
             wanted = " or ".join(repr(scope.value) for scope in self.scopes)
             raise Forbidden(f"This needs the scope {wanted}, which this {principal.kind} lacks.")
 
@@ -276,11 +280,11 @@ def guarded(type_: C) -> C:
     Raises: LookupError, for a root field of which nothing is stated.
     """
     definition = get_object_definition(type_, strict=True)
-    for field in definition.fields:
-        name = field.graphql_name or _camel(field.python_name)
+    for own in definition.fields:
+        name = own.graphql_name or _camel(own.python_name)
         rule = FIELDS.get(f"{definition.name}.{name}")
         if rule is not None:
-            field.extensions.append(Guard(rule))
+            own.extensions.append(Guard(rule))
         elif definition.name in ("Query", "Mutation"):
             raise LookupError(f"scopes.py does not say who may ask for {definition.name}.{name}")
     return type_

@@ -6,7 +6,7 @@ import strawberry
 
 from api.gates import repair
 from api.schema.context import Info
-from api.schema.decisions import WindowUsage, window_of
+from api.schema.decisions import WindowUsage, windows_of
 from api.schema.described import described
 from api.schema.given import given
 from api.schema.scalars import Units
@@ -170,7 +170,7 @@ def _figures_of(figures: repair.Figures) -> list[FeatureUsage]:
         FeatureUsage(
             feature=key,
             granted=windows is not None and all(figure.granted for figure in windows),
-            windows=[window_of(figure) for figure in windows or ()],
+            windows=windows_of(windows or ()),
         )
         for key, windows in figures.items()
     ]
@@ -178,7 +178,7 @@ def _figures_of(figures: repair.Figures) -> list[FeatureUsage]:
 
 def _counter_of(counter: repair.CounterExplained) -> ExplainedCounter:
     return ExplainedCounter(
-        window=window_of(counter.figure),
+        window=windows_of((counter.figure,))[0],
         counted=None if counter.counted is None else Units(counter.counted),
         recorded=Units(counter.recorded),
         drifted=counter.drifted,

@@ -178,7 +178,7 @@ def _object(type_: GraphQLInputObjectType, node: ObjectValueNode) -> _Maker:
                 keywords[keyword] = value
             elif required:
                 raise Unfit
-            elif default is not None:
+            else:
                 keywords[keyword] = default()
         return class_(**keywords)
 

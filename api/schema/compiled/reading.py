@@ -68,14 +68,14 @@ def finisher(type_: GraphQLInputType) -> Reader | None:
 class Member:
     """One field of an input object, and the keyword under which its class takes it.
 
-    ``default`` gives the value where none is given; None: the class has one of its own.
+    ``default`` gives the value where none is given and none is required.
     """
 
     name: str
     keyword: str
     type: GraphQLInputType
     required: bool
-    default: Callable[[], Any] | None
+    default: Callable[[], Any]
 
 
 def members(type_: GraphQLInputObjectType) -> tuple[type, list[Member]]:
@@ -92,17 +92,8 @@ def members(type_: GraphQLInputObjectType) -> tuple[type, list[Member]]:
             raise Unsupported(f"input {type_.name}.{name}")
         default = coerce_default_value(field)
         required = isinstance(field.type, GraphQLNonNull) and default is Undefined
-        implicit = (
-            own.default_value is dataclasses.MISSING and own.default_factory is dataclasses.MISSING
-        )
         found.append(
-            Member(
-                name,
-                own.python_name,
-                field.type,
-                required,
-                _default(field.type, default, implicit=implicit),
-            )
+            Member(name, own.python_name, field.type, required, _default(field.type, default, own))
         )
     return definition.origin, found
 
@@ -118,12 +109,15 @@ def constant(type_: GraphQLInputType, coerced: Any) -> Callable[[], Any]:  # noq
 def _default(
     type_: GraphQLInputType,
     coerced: Any,  # noqa: ANN401 - any default
-    *,
-    implicit: bool,
-) -> Callable[[], Any] | None:
+    own: StrawberryField,
+) -> Callable[[], Any]:
     if coerced is not Undefined:
         return constant(type_, coerced)
-    return (lambda: None) if implicit else None
+    if own.default_factory is not dataclasses.MISSING:
+        factory: Callable[[], Any] = own.default_factory
+        return factory
+    value = None if own.default is dataclasses.MISSING else own.default
+    return lambda: value
 
 
 def _leaf(type_: GraphQLInputType) -> Reader:
@@ -168,28 +162,43 @@ def _list(read: Reader) -> Reader:
 
 
 def _object(type_: GraphQLInputObjectType) -> Reader:
+    """Return a function written for the fields of this type: most of what a request sends is one.
+
+    The source is made of numbers and of keywords that are parameters in this code.
+    """
     class_, fields = members(type_)
-    plan = [(m.name, m.keyword, reader(m.type), m.required, m.default) for m in fields]
-
-    def read(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-        if not isinstance(value, dict):
-            raise Unfit
-        left = len(value)
-        given = {}
-        for name, keyword, read_field, required, default in plan:
-            field = value.get(name, MISSING)
-            if field is not MISSING:
-                left -= 1
-                given[keyword] = read_field(field)
-            elif required:
-                raise Unfit
-            elif default is not None:
-                given[keyword] = default()
-        if left:
-            raise Unfit  # it has a field that the type does not have
-        return class_(**given)
-
+    names: dict[str, Any] = {"Unfit": Unfit, "MISSING": MISSING, "make": class_}
+    lines = ["if type(value) is not dict:", "    raise Unfit", "get, left = value.get, len(value)"]
+    given = []
+    for n, member in enumerate(fields):
+        names[f"name{n}"], names[f"read{n}"] = member.name, reader(member.type)
+        usual = " if type(v) is str else read{n}(v)" if _is_string(member.type) else ""
+        lines += [
+            f"v = get(name{n}, MISSING)",
+            "if v is not MISSING:",
+            "    left -= 1",
+            f"    v = v{usual.format(n=n)}" if usual else f"    v = read{n}(v)",
+        ]
+        if member.required:
+            lines += ["else:", "    raise Unfit"]
+        else:
+            names[f"default{n}"] = member.default
+            lines += ["else:", f"    v = default{n}()"]
+        lines.append(f"v{n} = v")
+        given.append(f"{member.keyword}=v{n}")
+    lines += [
+        "if left:",
+        "    raise Unfit",  # it has a field that the type does not have
+        f"return make({', '.join(given)})",
+    ]
+    source = "\n".join(["def read(value):", *(f"    {line}" for line in lines)])
+    exec(compile(source, f"<input {type_.name}>", "exec"), names)  # noqa: S102 - as said
+    read: Reader = names["read"]
     return read
+
+
+def _is_string(type_: GraphQLInputType) -> bool:
+    return (type_.of_type if isinstance(type_, GraphQLNonNull) else type_) is GraphQLString
 
 
 def _finished(type_: GraphQLInputObjectType) -> Callable[[Mapping[str, Any]], Any]:
@@ -202,7 +211,7 @@ def _finished(type_: GraphQLInputObjectType) -> Callable[[Mapping[str, Any]], An
             if name in value:
                 field = value[name]
                 given[keyword] = field if finish_field is None else finish_field(field)
-            elif default is not None:
+            else:
                 given[keyword] = default()
         return class_(**given)
 

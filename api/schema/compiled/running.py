@@ -58,33 +58,36 @@ class Run:
         self.info = Info(context)
         self.args = args
         self.errors: list[Entry] = []
-        self._nulled: set[Path] = set()
+        self._nulled: set[Path] | None = None
 
     def add(self, error: Exception, site: Site, path: Path) -> None:
         """Note an error at a position that becomes null by it.
 
         The error itself is not kept: with its traceback it would tie this run into a cycle.
         """
-        if not self._is_null(path):
-            self._nulled.add(path)
+        if self._becomes_null(path):
             self.errors.append(_entry(error, site, path))
 
     def add_whole(self, error: GraphQLError) -> None:
         """Note an error by which the whole data become null."""
-        if None not in self._nulled:
-            self._nulled.add(None)
+        if self._becomes_null(None):
             self.errors.append(entry_of(error))
 
-    def _is_null(self, path: Path) -> bool:
+    def _becomes_null(self, path: Path) -> bool:
+        """Note that ``path`` is null; tell whether neither it nor any above it was so before."""
         nulled = self._nulled
-        if not nulled:
-            return False
+        if nulled is None:
+            self._nulled = {path}
+            return True
         at = path
         while at is not None:
             if at in nulled:
-                return True
+                return False
             at = at[0]
-        return None in nulled
+        if None in nulled:
+            return False
+        nulled.add(path)
+        return True
 
 
 def located(error: Exception, site: Site, path: Path) -> GraphQLError:
