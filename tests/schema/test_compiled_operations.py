@@ -1,0 +1,131 @@
+"""Which operations are compiled, when, and what is kept of them."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import orjson
+import pytest
+
+from api.gates.principal import Principal
+from api.schema.build import build_schema
+from api.schema.compiled import operations
+from api.schema.context import Context
+from api.schema.execution import Executor, GraphQLRequest
+from api.schema.services import Services
+
+AT = datetime(2026, 3, 10, tzinfo=UTC)
+KEY = Principal("key", "k", frozenset({"check"}))
+SCHEMA = build_schema()
+FIVE_CONDITIONS = """
+    query($a: Boolean!, $b: Boolean!, $c: Boolean!, $d: Boolean!, $e: Boolean!) {
+        a: __typename @skip(if: $a) b: __typename @skip(if: $b) c: __typename @skip(if: $c)
+        d: __typename @skip(if: $d) e: __typename @skip(if: $e)
+    }
+"""
+
+
+async def ask(
+    executor: Executor, query: str, variables: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the answer to a query that needs nothing of what stands behind the schema."""
+    context = Context(cast("Services", None), KEY, AT)
+    answer = await executor.execute(GraphQLRequest(query, variables=variables), context)
+    body: dict[str, Any] = orjson.loads(answer.body)
+    return body
+
+
+async def test_an_operation_is_compiled_at_its_second_use() -> None:
+    executor = Executor(SCHEMA)
+    taken = []
+    for _ in range(3):
+        assert await ask(executor, "{ __typename }") == {"data": {"__typename": "Query"}}
+        taken.append((executor.roads.general, executor.roads.compiled))
+    assert taken == [(1, 0), (1, 1), (1, 2)]
+
+
+async def test_without_the_compiler_all_take_the_general_road() -> None:
+    executor = Executor(SCHEMA, compiled=False)
+    for _ in range(3):
+        await ask(executor, "{ __typename }")
+    assert (executor.roads.general, executor.roads.compiled) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ __schema { queryType { name } } }",
+        '{ __type(name: "Plan") { name } }',
+        FIVE_CONDITIONS,
+    ],
+)
+async def test_what_the_compiler_does_not_know_takes_the_general_road(query: str) -> None:
+    executor = Executor(SCHEMA, uses=0)
+    given = dict.fromkeys("abcde", False)
+    for _ in range(2):
+        assert "errors" not in await ask(executor, query, given)
+    assert (executor.roads.general, executor.roads.compiled) == (2, 0)
+
+
+async def test_variables_that_do_not_fit_are_refused_by_the_general_executor() -> None:
+    executor = Executor(SCHEMA, uses=0)
+    query = "query($n: Int!) { plans(first: $n) { __typename } }"
+    refused = await ask(executor, query, {"n": "many"})
+    assert "Int cannot represent non-integer value" in refused["errors"][0]["message"]
+    assert (executor.roads.general, executor.roads.compiled) == (1, 0)
+
+
+async def test_each_answer_to_a_condition_has_a_function_of_its_own() -> None:
+    executor = Executor(SCHEMA, uses=0)
+    query = "query($a: Boolean!) { b: __typename @include(if: $a) c: __typename }"
+    for _ in range(2):
+        assert list((await ask(executor, query, {"a": True}))["data"]) == ["b", "c"]
+        assert list((await ask(executor, query, {"a": False}))["data"]) == ["c"]
+    assert (executor.roads.general, executor.roads.compiled) == (0, 4)
+
+
+async def test_functions_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    once = operations.Function.__init__
+
+    def count(self: operations.Function, *given: Any) -> None:
+        compiled.append(self)
+        once(self, *given)
+
+    monkeypatch.setattr(operations, "MOST_FUNCTIONS", 2)
+    monkeypatch.setattr(operations.Function, "__init__", count)
+    executor = Executor(SCHEMA, uses=0)
+    for name in "abca":
+        assert (await ask(executor, f"{{ {name}: __typename }}"))["data"] == {name: "Query"}
+    assert len(compiled) == 4, "the first one made room for the third, and was compiled again"
+    await ask(executor, "{ c: __typename }")
+    assert len(compiled) == 4
+
+
+def test_resolvers_ask_nothing_of_info_but_its_context() -> None:
+    asked = set()
+    for type_ in SCHEMA._schema.type_map.values():  # noqa: SLF001 - it has no public name
+        for field in getattr(type_, "fields", {}).values():
+            own = field.extensions.get("strawberry-definition")
+            if own is not None and own.base_resolver is not None:
+                asked |= _attributes_of_info(own.base_resolver.wrapped_func)
+    assert asked == {"context"}
+
+
+def _attributes_of_info(resolver: Callable[..., object]) -> set[str]:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(resolver)))
+    found = set()
+    owners = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and _is_info(node.value):
+            found.add(node.attr)
+        elif _is_info(node) and id(node) not in owners:
+            found.add("info itself")
+    return found
+
+
+def _is_info(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "info"
