@@ -11,7 +11,7 @@ from api.billing import inbox
 from api.billing.inbox import StoredEvent
 from api.domain.errors import InvalidInput
 from api.schema import ids
-from api.schema.context import Info
+from api.schema.context import Context, Info
 from api.schema.customers import Customer, customer_of
 from api.schema.described import described
 from api.schema.given import given
@@ -170,7 +170,7 @@ class WebhookActions:
     @described("Have one event handled again from the start. What was applied stays as it is.")
     async def replay_webhook(self, info: Info, event_id: str, reason: str) -> WebhookEvent | None:
         """Replay one event. Raises: NotFound."""
-        [row] = await _replay(info, [event_id], reason)
+        [row] = await _replay(info.context, [event_id], reason)
         return _event_of(row)
 
     @described(
@@ -189,19 +189,18 @@ class WebhookActions:
         named, of_type = given(event_ids), given(type)
         if named is not None and of_type is not None:
             raise InvalidInput("Name events, or a type; not both.")
-        rows = await _replay(info, named, reason, dry_run=dry_run, event_type=of_type)
+        rows = await _replay(info.context, named, reason, dry_run=dry_run, event_type=of_type)
         return [_event_of(row) for row in rows]
 
 
 async def _replay(
-    info: Info,
+    context: Context,
     event_ids: list[str] | None,
     reason: str,
     *,
     dry_run: bool = False,
     event_type: str | None = None,
 ) -> list[StoredEvent]:
-    context = info.context
     return await context.services.inbox.replay(
         event_ids,
         actor=context.caller.actor,
