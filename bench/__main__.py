@@ -1,12 +1,29 @@
-"""``python -m bench``: measure and print. ``make bench`` runs everything."""
+"""Measure what Headroom costs, and print it. ``make bench`` runs everything but growth.
+
+Nothing here fails for being slow; the last table says which goals were met. Parts:
+requests        CPU, rate and latency of every door, beside what others would write (needs wrk)
+credits         a debit of credits, beside a transaction by hand
+storage         bytes of counters and snapshots, and how long filling takes
+drain           from the journal to the record
+webhooks        from an event to a right
+reconciliation  comparing everything with Stripe
+growth          what changes between a thousand and a million customers
+"""
+
+from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 
 from bench import credits as debits
-from bench import drain, reconciliation, requests, storage, webhooks
+from bench import drain, growth, reconciliation, requests, storage, webhooks
+from bench.goals import verdicts
+from bench.machine import described
+from bench.rivals import NAMES
 
-PARTS = ("requests", "credits", "storage", "drain", "webhooks", "reconciliation")
+USUAL = ("requests", "credits", "storage", "drain", "webhooks", "reconciliation")
+PARTS = (*USUAL, "growth", "all")
 
 
 def tell(line: str) -> None:
@@ -14,28 +31,71 @@ def tell(line: str) -> None:
     print(line, flush=True)
 
 
-async def main() -> None:
-    """Run what was asked for, or everything."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("what", nargs="*", choices=[*PARTS, []])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--customers", type=int, default=100_000)
+def asked() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "what", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; nothing: all but growth"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="of requests, credits, growth")
+    parser.add_argument("--seconds", type=int, default=4, help="how long each is loaded a round")
+    parser.add_argument("--only", metavar="NAME,NAME", help=f"of requests: {', '.join(NAMES)}")
+    parser.add_argument(
+        "--mercurius",
+        action="store_true",
+        help="requests: also Mercurius with graphql-jit, fetched by npm at its first use",
+    )
+    parser.add_argument(
+        "--customers",
+        default=None,
+        metavar="N[,N]",
+        help="how many: of storage and reconciliation 100000, of growth 1000,100000,1000000",
+    )
     given = parser.parse_args()
-    asked = given.what or PARTS
-    tell(requests.machine())
-    if "requests" in asked:
-        await requests.run(given.rounds, given.seconds, tell)
-    if "credits" in asked:
-        await debits.run(given.rounds, given.seconds, tell)
-    if "storage" in asked:
-        await storage.run(given.customers, tell)
-    if "drain" in asked:
-        await drain.run(tell)
-    if "webhooks" in asked:
-        await webhooks.run(tell)
-    if "reconciliation" in asked:
-        await reconciliation.run(given.customers, given.rounds, tell)
+    unknown = set(given.what) - set(PARTS)
+    if unknown:
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there is {', '.join(PARTS)}")
+    try:
+        given.wanted = requests.chosen(given.only, mercurius=given.mercurius)
+        given.sizes = [int(size) for size in (given.customers or "").split(",") if size]
+    except ValueError as error:
+        parser.error(str(error))
+    return given
 
 
-asyncio.run(main())
+async def main() -> None:
+    """Run what was asked for, and say which goals were met."""
+    given = asked()
+    parts = set(given.what or USUAL)
+    if "all" in parts:
+        parts = set(PARTS)
+    sizes = given.sizes or growth.SIZES
+    many = given.sizes[-1] if given.sizes else 100_000
+    rounds, seconds = given.rounds, given.seconds
+    runs: dict[str, Callable[[], Awaitable[Mapping[str, float] | None]]] = {
+        "requests": lambda: requests.run(rounds, seconds, tell, given.wanted),
+        "credits": lambda: debits.run(rounds, seconds, tell),
+        "storage": lambda: storage.run(many, tell),
+        "drain": lambda: drain.run(tell),
+        "webhooks": lambda: webhooks.run(tell),
+        "reconciliation": lambda: reconciliation.run(many, rounds, tell),
+        "growth": lambda: growth.run(sizes, rounds, seconds, tell),
+    }
+    tell(described())
+    found: dict[str, float] = {}
+    for part, run in runs.items():
+        if part in parts:
+            tell(f"\n{part}")
+            found.update(await run() or {})
+    if found:
+        tell("")
+        for line in verdicts(found):
+            tell(line)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

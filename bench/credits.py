@@ -19,9 +19,20 @@ from statistics import median
 
 from api.infra.engines.embedded import EmbeddedEngines
 from api.infra.postgres import Database
-from bench.machine import OTHER_CORE, Round, Then, cpu_seconds, load, pin, server, tree
+from bench.machine import (
+    HEADROOM,
+    OTHER_CORE,
+    Ask,
+    Round,
+    Then,
+    cpu_seconds,
+    free_port,
+    load,
+    pin,
+    server,
+    tree,
+)
 from bench.peers import ledger
-from bench.requests import HEADROOM, free_port
 from bench.setting import prepare
 
 CUSTOMERS, CREDITS_EACH = 10_000, 10**12
@@ -204,14 +215,10 @@ async def measure(
     before = {name: cpu_seconds(tree(pid)) for name, pid in beside.items()}
     own = cpu_seconds(tree(one.pid))
     found = await load(
-        one.url,
-        one.template,
-        customers=SETTINGS[setting],
-        headers=one.headers,
+        Ask(one.url, one.template, SETTINGS[setting], one.headers, one.then),
         seconds=seconds,
         server_pid=one.pid,
         beside=beside,
-        then=one.then,
     )
     if found.errors:
         raise RuntimeError(f"{one.name}, {setting}: {found.errors} requests failed")

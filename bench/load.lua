@@ -45,7 +45,7 @@ function request()
 end
 
 function done(summary, latency)
-  io.write(string.format('RESULT %d %d %d %d %d %d\n', summary.requests, summary.duration,
+  io.write(string.format('RESULT %d %d %d %d %d %d %d\n', summary.requests, summary.duration,
     summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout,
-    latency:percentile(50), latency:percentile(99), latency.max))
+    latency:percentile(50), latency:percentile(99), latency.max, summary.errors.status))
 end

@@ -6,14 +6,17 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 SERVER_CORE, OTHER_CORE = 0, 1
 CONNECTIONS = 64
+HEADROOM = ("-c", "from api.cli import main; main()")
+_IDLE_SECONDS = 0.01
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -30,8 +33,29 @@ class Then:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """What is sent over and over: ``template`` to ``url``, about one of so many ``customers``.
+
+    ``%d`` stands in ``template`` for a customer's number, ``%k`` for a name used once; ``items``
+    are what one request asks. What is large goes over few connections, as a turn would else end
+    in the middle of it.
+    """
+
+    url: str
+    template: str
+    customers: int
+    headers: Sequence[str] = ()
+    then: Then | None = None
+    items: int = 1
+    connections: int = CONNECTIONS
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
-    """One loading of one server. CPU in seconds, latencies in µs."""
+    """One loading of one server. CPU in seconds, latencies in µs.
+
+    ``requests`` are what was asked: one answer holds as many of them as were sent together.
+    """
 
     requests: int
     seconds: float
@@ -42,11 +66,42 @@ class Round:
     beside: Mapping[str, float]
     """CPU of the other processes, by what they are."""
     loader_cpu: float
+    refused: int = 0
+    """Answers of a status of 400 and more; they are among the errors."""
+    answers: int = 0
+    busy: tuple[float, ...] = ()
+    """The share of the time in which each core did anything, for whomever."""
 
     @property
     def cpu_us(self) -> float:
         """Server CPU per request, µs."""
         return self.cpu * 1e6 / max(1, self.requests)
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+    def beside_us(self, name: str) -> float:
+        """CPU per request of another process, µs."""
+        return self.beside[name] * 1e6 / max(1, self.requests)
+
+
+def described() -> str:
+    """Say on what this was measured."""
+    system = os.uname()
+    return (
+        f"{os.cpu_count()} cores, {system.sysname} {system.release},"
+        f" Python {sys.version.split()[0]}, load {os.getloadavg()[0]:.1f}"
+    )
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def tree(pid: int) -> list[int]:
@@ -70,6 +125,18 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return total / _TICK
 
 
+def core_times() -> list[tuple[int, int]]:
+    """Return of every core the ticks in which it was busy, and all ticks."""
+    found = []
+    for line in Path("/proc/stat").read_text().splitlines()[1:]:
+        if not line.startswith("cpu"):
+            break
+        user, nice, system, idle, waiting, *rest = map(int, line.split()[1:9])
+        busy = user + nice + system + sum(rest)
+        found.append((busy, busy + idle + waiting))
+    return found
+
+
 def pin(pids: Iterable[int], core: int) -> None:
     """Keep these processes, with all their threads, on one core."""
     for pid in pids:
@@ -79,11 +146,16 @@ def pin(pids: Iterable[int], core: int) -> None:
 
 @asynccontextmanager
 async def server(
-    words: Sequence[str], environment: dict[str, str], ready: str | None, core: int = SERVER_CORE
+    words: Sequence[str],
+    environment: dict[str, str],
+    ready: str | None,
+    core: int = SERVER_CORE,
+    *,
+    program: str = sys.executable,
 ) -> AsyncGenerator[int]:
     """Run a server until the block ends; ``ready`` is in the line by which it says so."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
+        program,
         *words,
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
@@ -114,54 +186,82 @@ async def _drain(stream: asyncio.StreamReader) -> None:
         pass
 
 
+async def quiet(pids: Sequence[int]) -> None:
+    """Wait until these processes have ended what the loader left under way, or for 10 s."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            used = cpu_seconds(pids)
+            while True:
+                await asyncio.sleep(0.1)
+                before, used = used, cpu_seconds(pids)
+                if used - before <= _IDLE_SECONDS:
+                    return
+
+
 async def load(
-    url: str,
-    template: str,
+    ask: Ask,
     *,
-    customers: int,
-    headers: Sequence[str],
     seconds: int,
     server_pid: int,
     beside: Mapping[str, int],
-    then: Then | None = None,
+    settle: Callable[[], Awaitable[None]] | None = None,
 ) -> Round:
-    """Load ``url`` from the other core and return what it cost.
+    """Ask a server from the other core for some seconds, and return what it cost.
 
-    ``%d`` stands in ``template`` for a customer's number, ``%k`` for a name used once.
+    What is left to do afterwards is awaited by ``settle``, and is in the CPU of the processes
+    beside, not in the server's.
     """
     wrk = shutil.which("wrk")
     if wrk is None:
         raise RuntimeError("wrk is not installed: apt-get install wrk")
-    pids = tree(server_pid)
+    then, pids = ask.then, tree(server_pid)
     before = cpu_seconds(pids)
     beside_before = {name: cpu_seconds(tree(pid)) for name, pid in beside.items()}
     loader_before = os.times()
+    cores_before = core_times()
     process = await asyncio.create_subprocess_exec(
         "taskset",
         "-c",
         str(OTHER_CORE),
         wrk,
         "-t1",
-        f"-c{CONNECTIONS}",
+        f"-c{ask.connections}",
         f"-d{seconds}s",
         "--timeout",
         "20s",
         "-s",
         str(Path(__file__).parent / "load.lua"),
-        url,
+        ask.url,
         "--",
-        template,
-        str(customers),
+        ask.template,
+        str(ask.customers),
         *(("", "", "") if then is None else (then.pattern, then.template, then.path)),
-        *headers,
+        *ask.headers,
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()
     cpu = cpu_seconds(pids) - before
-    spent = {name: cpu_seconds(tree(pid)) - beside_before[name] for name, pid in beside.items()}
     loader = os.times()
+    pairs = zip(cores_before, core_times(), strict=True)
+    busy = tuple((b1 - b0) / max(1, all1 - all0) for (b0, all0), (b1, all1) in pairs)
+    await quiet(pids)
+    if settle is not None:
+        await settle()
+    spent = {name: cpu_seconds(tree(pid)) - beside_before[name] for name, pid in beside.items()}
     result = next(x for x in output.decode().splitlines() if x.startswith("RESULT"))
-    requests, duration, errors, p50, p99, _ = map(int, result.split()[1:])
+    answers, duration, errors, p50, p99, _, refused = map(int, result.split()[1:])
     loader_cpu = loader.children_user + loader.children_system
     loader_cpu -= loader_before.children_user + loader_before.children_system
-    return Round(requests, duration / 1e6, errors, p50, p99, cpu, spent, loader_cpu)
+    return Round(
+        requests=answers * ask.items,
+        seconds=duration / 1e6,
+        errors=errors,
+        p50=p50,
+        p99=p99,
+        cpu=cpu,
+        beside=spent,
+        loader_cpu=loader_cpu,
+        refused=refused,
+        answers=answers,
+        busy=busy,
+    )

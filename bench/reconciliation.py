@@ -23,8 +23,7 @@ from api.infra.migrations import Migrator
 from api.infra.settings import Settings
 from api.wiring import Core, core
 from api.wiring.payments import inbox_worker_of, stripe_of
-from bench.machine import cpu_seconds
-from bench.requests import HEADROOM
+from bench.machine import HEADROOM, cpu_seconds
 from bench.stripe_beside import AS_OFTEN_AS_POSSIBLE, KEY, LINK, StripeBeside, stripe_beside
 from bench.webhooks import EXAMPLES, reachable_folder
 

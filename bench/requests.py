@@ -1,159 +1,195 @@
-"""The cost of one request: Headroom's doors beside what a team would write by hand."""
+"""The cost of one request: Headroom's doors beside what others would write, in one run.
+
+Every server runs on one core, each loaded in turn for some seconds, round after round; the loader,
+Valkey, PostgreSQL and the worker share the other. Then what limits the rate is taken away: the
+worker rests while a server is loaded, and records everything before the next one's turn, as if it
+had a core of its own.
+"""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
-import socket
-import subprocess
-import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
 from statistics import median
 
+from redis.asyncio import Redis
+
+from api.domain import keys
 from api.infra.engines.throwaway import ThrowawayEngines
-from bench.machine import OTHER_CORE, Round, load, pin, server, tree
-from bench.setting import CUSTOMERS, FEATURE, prepare
+from bench.machine import OTHER_CORE, SERVER_CORE, Round, load, pin
+from bench.rivals import BASE, GRAPHQL, NAMES, V1, Field, Rival, Unexpected, field
 
-HEADROOM = ("-c", "from api.cli import main; main()")
-GRAPHQL = (
-    "mutation C($i: ConsumeInput!) { consume(input: $i)"
-    " { id units replayed windows { window limit used remaining resetsAt } } }"
-)
-STOCK = (
-    "mutation C($c: String!, $f: String!) { consume(customer: $c, feature: $f, units: 1)"
-    " { allowed windows { window used limit } } }"
-)
+ALONE = (BASE, V1, GRAPHQL, "mercurius")
+"""Whose rate and latency are also measured while the worker rests."""
+RECORDED_SECONDS = 120
+
+Measured = Mapping[str, Sequence[Round]]
 
 
-@dataclass(frozen=True, slots=True)
-class Rival:
-    """One server and what it is asked."""
-
-    name: str
-    url: str
-    pid: int
-    template: str
-    headers: tuple[str, ...] = ()
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def chosen(only: str | None, *, mercurius: bool = False) -> AbstractSet[str]:
+    """Return what to measure: all, or what ``only`` names, B always. Raises: ValueError."""
+    if only is None:
+        return set(NAMES) - (set() if mercurius else {"mercurius"})
+    names = {name.strip() for name in only.split(",")}
+    unknown = names - set(NAMES)
+    if unknown:
+        raise ValueError(f"there is no {', '.join(sorted(unknown))}; there is {', '.join(NAMES)}")
+    return names | {BASE}
 
 
-@asynccontextmanager
-async def rivals(
-    engines: ThrowawayEngines, *, stock: bool = True
-) -> AsyncGenerator[tuple[list[Rival], int]]:
-    """Start every server on the same engines and core; with them comes the worker's process id."""
-    environment = {
-        "DATABASE_URL": engines.database_url,
-        "REDIS_URL": engines.redis_url,
-        "HEADROOM_ENV": "production",
-        "HEADROOM_LOG_LEVEL": "WARNING",
-        "HEADROOM_JOURNAL_MAX_ENTRIES": "1000000",
-    }
-    key = await prepare(engines.database_url, engines.redis_url)
-    async with AsyncExitStack() as stack:
-
-        async def peer(module: str) -> tuple[int, int]:
-            port = free_port()
-            words = ("-m", "uvicorn", f"bench.peers.{module}:app", "--port", str(port))
-            fast = ("--loop", "uvloop", "--http", "httptools", "--no-access-log")
-            pid = await stack.enter_async_context(
-                server((*words, *fast), environment, "Uvicorn running")
-            )
-            return port, pid
-
-        by_hand, by_hand_pid = await peer("handwritten")
-        port = free_port()
-        serve = (*HEADROOM, "serve", "--port", str(port), "--no-worker")
-        own = await stack.enter_async_context(server(serve, environment, "Headroom ready"))
-        worker = await stack.enter_async_context(
-            server((*HEADROOM, "worker"), environment, None, OTHER_CORE)
-        )
-        pin(tree(worker), OTHER_CORE)
-        plain = {"customer": "c%d", "feature": FEATURE, "units": 1}
-        bearer = (f"Authorization: Bearer {key}",)
-        document = {"query": GRAPHQL, "variables": {"i": plain}}
-        base = f"http://127.0.0.1:{port}"
-        found = [
-            Rival(
-                "B hand-written",
-                f"http://127.0.0.1:{by_hand}/consume",
-                by_hand_pid,
-                json.dumps(plain),
-            ),
-            Rival("/v1/consume", f"{base}/v1/consume", own, json.dumps(plain), bearer),
-            Rival("GraphQL consume", f"{base}/graphql", own, json.dumps(document), bearer),
-        ]
-        if stock:
-            stock_port, stock_pid = await peer("stock_strawberry")
-            asked = {"query": STOCK, "variables": {"c": "c%d", "f": FEATURE}}
-            url = f"http://127.0.0.1:{stock_port}/"
-            found.append(Rival("stock Strawberry", url, stock_pid, json.dumps(asked)))
-        yield found, worker
-
-
-async def run(rounds: int, seconds: int, tell: Callable[[str], None]) -> None:
-    """Load every server in turn, several times, and print medians and ratios."""
+async def run(
+    rounds: int, seconds: int, tell: Callable[[str], None], wanted: AbstractSet[str]
+) -> dict[str, float]:
+    """Load every server in turn, several times; print medians and ratios, and return figures."""
     async with ThrowawayEngines.start(append_only=True) as engines:
-        redis_pid = engines.valkey.child.pid if engines.valkey.child else 0
-        pin(tree(redis_pid), OTHER_CORE)
         pin([os.getpid()], OTHER_CORE)
-        async with rivals(engines) as (all_rivals, worker):
-            postgres = engines.postgres.child
-            beside = {"Valkey": redis_pid, "worker": worker}
-            if postgres is not None:
-                beside["PostgreSQL"] = postgres.pid
-            measured: dict[str, list[Round]] = {r.name: [] for r in all_rivals}
-            for number in range(rounds + 1):
-                for rival in all_rivals:
-                    one = await load(
-                        rival.url,
-                        rival.template,
-                        customers=CUSTOMERS,
-                        headers=rival.headers,
-                        seconds=seconds,
-                        server_pid=rival.pid,
-                        beside=beside,
-                    )
-                    if one.errors:
-                        raise RuntimeError(f"{rival.name}: {one.errors} requests failed")
-                    if number:  # the first round warms up
-                        measured[rival.name].append(one)
-                tell(f"round {number} of {rounds}")
-            report(measured, tell)
+        async with (
+            field(engines, wanted, tell) as compared,
+            Redis.from_url(engines.redis_url) as redis,
+        ):
+            ordered = sorted(compared.rivals, key=lambda rival: list(NAMES).index(rival.name))
+            for rival in ordered:
+                await rival.probe()
+            settle = partial(recorded, redis)
+            tell(f"everything on, {rounds} rounds of {seconds} s each; the first is not counted")
+            beside = await rounds_of(ordered, rounds, seconds, compared, settle, tell)
+            report(beside, tell)
+            alone = [rival for rival in ordered if rival.name in ALONE]
+            tell("\nthe same while the worker rests; it records everything after each turn")
+            resting = partial(rounds_of, rest=True)
+            apart = await resting(alone, rounds, seconds, compared, settle, tell)
+            report(apart, tell)
+            for rival in ordered:
+                await rival.probe()
+    return figures(beside, apart)
 
 
-def report(measured: dict[str, list[Round]], tell: Callable[[str], None]) -> None:
+async def rounds_of(
+    rivals: Sequence[Rival],
+    rounds: int,
+    seconds: int,
+    compared: Field,
+    settle: Callable[[], Awaitable[None]],
+    tell: Callable[[str], None],
+    *,
+    rest: bool = False,
+) -> Measured:
+    """Load each of ``rivals`` once a round; ``rest``: while the worker does nothing.
+
+    Raises: Unexpected, where an answer failed.
+    """
+    measured: dict[str, list[Round]] = {rival.name: [] for rival in rivals}
+    worker = compared.beside["worker"]
+
+    async def woken() -> None:
+        os.kill(worker, signal.SIGCONT)
+        await settle()
+
+    for number in range(rounds + 1):
+        for rival in rivals:
+            if rest:
+                os.kill(worker, signal.SIGSTOP)
+            try:
+                one = await load(
+                    rival.ask,
+                    seconds=seconds,
+                    server_pid=rival.pid,
+                    beside=compared.beside,
+                    settle=woken if rest else settle,
+                )
+            finally:
+                os.kill(worker, signal.SIGCONT)
+            if one.errors - one.refused or one.refused != (one.answers if rival.refused else 0):
+                raise Unexpected(
+                    f"{NAMES[rival.name]}: of {one.answers} answers {one.refused} were refusals,"
+                    f" {one.errors - one.refused} failed"
+                )
+            if number:  # the first round warms up
+                measured[rival.name].append(one)
+        tell(f"round {number} of {rounds}")
+    return measured
+
+
+async def recorded(redis: Redis) -> None:
+    """Wait until every journal is in the record."""
+    async with asyncio.timeout(RECORDED_SECONDS):
+        while True:
+            async with redis.pipeline(transaction=False) as pipe:
+                for shard in range(keys.SHARDS):
+                    pipe.xlen(keys.journal(shard))
+                if not any(await pipe.execute()):
+                    return
+            await asyncio.sleep(0.05)
+
+
+def ratio(one: Sequence[Round], other: Sequence[Round], of: Callable[[Round], float]) -> float:
+    """Return the median over the rounds of the ratio of two figures of one round.
+
+    So what slows a whole round down, as other work on the machine does, counts for neither.
+    """
+    return median(of(a) / of(b) for a, b in zip(one, other, strict=True))
+
+
+def cpu(one: Round) -> float:
+    """CPU of the server for one decision."""
+    return one.cpu_us
+
+
+def figures(beside: Measured, apart: Measured) -> dict[str, float]:
+    """Return what the goals are about, by their names."""
+    pairs = {
+        "graphql": (GRAPHQL, BASE),
+        "v1": (V1, BASE),
+        "of mercurius": (GRAPHQL, "mercurius"),
+        "of cached": (GRAPHQL, "stock-cached"),
+        "item": ("batch", BASE),
+        "front end": ("front-end", "front-end-core"),
+        "denied graphql": ("denied", GRAPHQL),
+        "denied v1": ("denied-v1", V1),
+        "named graphql": ("named", GRAPHQL),
+        "named v1": ("named-v1", V1),
+    }
+    found = {
+        name: ratio(beside[one], beside[other], cpu)
+        for name, (one, other) in pairs.items()
+        if one in beside and other in beside
+    }
+    if GRAPHQL in apart:
+        found["rate"] = ratio(apart[GRAPHQL], apart[BASE], lambda r: r.rate)
+        found["p99"] = ratio(apart[GRAPHQL], apart[BASE], lambda r: r.p99)
+        found["rate beside"] = ratio(beside[GRAPHQL], beside[BASE], lambda r: r.rate)
+        found["p99 beside"] = ratio(beside[GRAPHQL], beside[BASE], lambda r: r.p99)
+    return found
+
+
+def report(measured: Measured, tell: Callable[[str], None]) -> None:
     """Print one line a server: medians over the rounds, and the ratio to B.
 
-    All CPU is in microseconds a request, but the loader's: that is its share of a core.
+    CPU is in microseconds a decision; the share of the loader and of both cores is of the time.
     """
-    base = median(r.cpu_us for r in measured["B hand-written"])
-    beside = list(measured["B hand-written"][0].beside)
-    head = f"{'':18}{'CPU':>8}{'of B':>7}{'req/s':>9}{'1/CPU':>9}{'p50 ms':>8}{'p99 ms':>8}"
-    tell(head + "".join(f"{name:>12}" for name in beside) + f"{'loader':>8}")
+    base = measured[BASE]
+    beside = list(base[0].beside)
+    tell(
+        f"{'':23}{'CPU us':>8}{'of B':>7}{'per s':>9}{'of B':>7}{'1/CPU':>8}{'p50 ms':>8}"
+        f"{'p99 ms':>8}{'of B':>7}"
+        + "".join(f"{name:>12}" for name in beside)
+        + f"{'loader':>8}{'cores busy':>13}"
+    )
     for name, rounds in measured.items():
-        cpu = median(r.cpu_us for r in rounds)
-        rate = median(r.requests / r.seconds for r in rounds)
-        loader = median(r.loader_cpu / r.seconds for r in rounds)
-        p50, p99 = median(r.p50 for r in rounds) / 1e3, median(r.p99 for r in rounds) / 1e3
+        own = median(r.cpu_us for r in rounds)
         line = (
-            f"{name:18}{cpu:8.1f}{cpu / base:7.2f}{rate:9.0f}{1e6 / cpu:9.0f}{p50:8.2f}{p99:8.2f}"
+            f"{NAMES[name]:23}{own:8.1f}{ratio(rounds, base, cpu):7.2f}"
+            f"{median(r.rate for r in rounds):9.0f}{ratio(rounds, base, lambda r: r.rate):7.2f}"
+            f"{1e6 / own:8.0f}"
+            f"{median(r.p50 for r in rounds) / 1e3:8.2f}{median(r.p99 for r in rounds) / 1e3:8.2f}"
+            f"{ratio(rounds, base, lambda r: r.p99):7.2f}"
         )
         for other in beside:
-            line += f"{median(r.beside[other] * 1e6 / r.requests for r in rounds):12.1f}"
-        tell(f"{line}{loader:8.0%}")
-
-
-def machine() -> str:
-    """Say on what this was measured."""
-    kernel = subprocess.run(["uname", "-sr"], capture_output=True, text=True, check=True)  # noqa: S607 - a fixed command
-    return f"{os.cpu_count()} cores, {kernel.stdout.strip()}, Python {sys.version.split()[0]}"
+            line += f"{median(r.beside_us(other) for r in rounds):12.1f}"
+        loader = median(r.loader_cpu / r.seconds for r in rounds)
+        busy = [median(r.busy[core] for r in rounds) for core in (SERVER_CORE, OTHER_CORE)]
+        tell(f"{line}{loader:8.0%}{busy[0]:7.0%}{busy[1]:6.0%}")

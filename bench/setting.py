@@ -19,6 +19,8 @@ from api.wiring import core
 
 CUSTOMERS = 1_000
 FEATURE = "calls"
+SCARCE = "few"
+FEATURES = 10
 CATALOG = """
 product = "bench"
 
@@ -35,6 +37,23 @@ name = "Free"
 [plans.free.features]
 calls = { day = 1_000_000_000, month = 1_000_000_000 }
 """
+
+
+def shop(features: int = FEATURES) -> str:
+    """Return a catalog of so many metered features, ``calls`` and ``few`` among them.
+
+    Of ``few`` one unit passes, a day and a month; a plan beside the free one brings more.
+    """
+    names = [FEATURE, SCARCE, *(f"feature_{n}" for n in range(features - 2))]
+    text = 'product = "bench"\n\n[customer_types.business]\ndefault_plan = "free"\n'
+    for name in names:
+        text += f'\n[features.{name}]\nname = "{name.title()}"\nkind = "metered"\n'
+    for rank, plan in enumerate(("free", "pro")):
+        text += f'\n[plans.{plan}]\nname = "{plan.title()}"\n\n[plans.{plan}.features]\n'
+        for name in names:
+            units = 1 + 999 * rank if name == SCARCE else 1_000_000_000
+            text += f"{name} = {{ day = {units}, month = {units} }}\n"
+    return text
 
 
 async def prepare(

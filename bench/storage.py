@@ -32,8 +32,11 @@ name = "Free"
 """
 
 
-async def run(customers: int, tell: Callable[[str], None]) -> None:
-    """Weigh ``customers`` times five features times two windows, then measure hydration."""
+async def run(customers: int, tell: Callable[[str], None]) -> dict[str, float]:
+    """Weigh ``customers`` times five features times two windows, then measure hydration.
+
+    Returns the bytes of a counter.
+    """
     text = CATALOG
     for n in range(FEATURES):
         text += f"f{n} = {{ day = 1_000_000, month = 1_000_000 }}\n"
@@ -49,8 +52,9 @@ async def run(customers: int, tell: Callable[[str], None]) -> None:
             for key in sample:
                 await built.changes.upsert_customer(CustomerInput(key), at, "bench")
                 await _use(built, key, clock)
-            await _weigh(built, sample, customers, tell)
+            counter = await _weigh(built, sample, customers, tell)
             await _fill(built, sample, clock, tell)
+    return {"counter": counter}
 
 
 async def _use(built: Core, key: str, clock: SystemClock) -> None:
@@ -60,9 +64,12 @@ async def _use(built: Core, key: str, clock: SystemClock) -> None:
 
 async def _weigh(
     built: Core, sample: list[str], customers: int, tell: Callable[[str], None]
-) -> None:
-    """Copy the sample's own keys until there are ``customers`` of them, and read the memory."""
-    door = built.door
+) -> float:
+    """Copy the sample's own keys until there are ``customers`` of them, and read the memory.
+
+    Returns the bytes of a counter.
+    """
+    door, counter = built.door, 0.0
     await built.drainer.drain(range(keys.SHARDS))
     for name, counted in (("counters", FEATURES * 2), ("snapshot", 1)):
         of = keys.counters if name == "counters" else keys.snapshot
@@ -81,11 +88,14 @@ async def _weigh(
                 )
             )
         grown = (await _memory(built) - before) / customers
+        if counted > 1:
+            counter = grown / counted
         unit = "bytes a counter" if counted > 1 else "bytes a snapshot"
         tell(
             f"{customers} customers: {name} {grown:.0f} bytes a customer, "
             f"{grown / counted:.1f} {unit}"
         )
+    return counter
 
 
 async def _memory(built: Core) -> int:

@@ -8,8 +8,7 @@ from typing import Any
 
 import httpx
 
-from bench.machine import OTHER_CORE, server
-from bench.requests import free_port
+from bench.machine import OTHER_CORE, free_port, server
 
 KEY = "sk_test_" + "b" * 24
 LINK = "headroom_customer"

@@ -18,8 +18,7 @@ from api.infra.settings import Settings
 from api.wiring import Core, core
 from api.wiring.payments import stripe_of
 from bench.deliveries import SECRET, Delivery, Seen, Sender, deliveries
-from bench.machine import OTHER_CORE, server
-from bench.requests import HEADROOM, free_port
+from bench.machine import HEADROOM, OTHER_CORE, free_port, server
 from bench.stripe_beside import AS_OFTEN_AS_POSSIBLE, KEY, LINK, StripeBeside, stripe_beside
 
 TAKEN_IN, ROUNDS, WARMING = 3_000, 3, 50

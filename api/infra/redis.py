@@ -1,8 +1,8 @@
 """The door to Redis: the only module that knows the redis package (and hiredis, its fast half).
 
 Calls of one event-loop turn travel together: they wait in a queue until the loop comes round,
-then go out in one write over one connection of the redis package (its handshake, TLS,
-authentication and parser; ours is only the queue). While a batch is out the next one gathers.
+then go out in one write over one connection of the redis package (its handshake, TLS and
+authentication; ours is only the queue, in ``line.py``).
 
 A connection is bound to the server that it reached: before anything else it reads the server's
 run id and has the epochs of its shards registered, and every script gets the epoch that belongs
@@ -19,18 +19,20 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from hiredis import pack_command
+from hiredis import Reader, ReplyError, pack_command
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from api.domain import keys
 from api.domain.errors import Unavailable
+from api.infra.line import Line
 from api.infra.lua import Script
+from api.infra.server_facts import expect_no_eviction, fact
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +43,14 @@ Reopener = Callable[[int, int], Awaitable[int]]
 """Given a shard and the epoch that the server does not hold, answers with the epoch to use."""
 
 MOST_WAITING = 20_000
-MOST_IN_A_BATCH = 1_000
+MOST_ON_THE_WAY = 1_000
+"""Calls that wait for their replies; while they are so many, the next ones gather here."""
 TIMEOUT_SECONDS = 5.0
 PAUSE_SECONDS = 0.1
 """After a failed connect, calls are refused at once for this long."""
+
+
+_NOT_YET = object()
 
 
 class NotSent(Unavailable):
@@ -61,13 +67,13 @@ class ScriptFailed(Exception):
 
 @dataclass(slots=True)
 class _Call:
-    """One command that waits for its reply; ``shard`` -1 is not a script."""
+    """One command that waits for its reply; of a script the epoch goes between its parts."""
 
-    parts: tuple[Arg, ...]
-    shard: int
     reply: asyncio.Future[Any]
+    head: Sequence[Arg]
+    args: Sequence[Arg] = ()
+    shard: int = -1
     script: Script | None = None
-    again: bool = False
 
 
 @dataclass(slots=True)
@@ -75,8 +81,8 @@ class _Link:
     """A connection and the epochs under which its server may be asked."""
 
     connection: AbstractConnection
-    run_id: str
-    epochs: list[int] = field(default_factory=list)
+    epochs: list[int]
+    line: Line[_Call]
 
 
 class RedisDoor:
@@ -93,16 +99,20 @@ class RedisDoor:
         self._register = register
         self._reopen = reopen
         self._waiting: deque[_Call] = deque()
-        self._arrived = asyncio.Event()
         self._link: _Link | None = None
         self._refused_until = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turning = False
+        self._connecting: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self.generation = 0
         """Counts the connections made; state read under one generation belongs to one server."""
+        self.batches = 0
+        """Counts the writes: each is one journey to the server and back."""
 
     def start(self) -> None:
-        """Start the queue; the first call connects, and each one after a loss again."""
-        self._task = asyncio.create_task(self._run(), name="redis-door")
+        """Open the queue; the first call connects, and each one after a loss again."""
+        self._loop = asyncio.get_running_loop()
 
     async def open(self) -> RedisDoor:
         """Start the queue and connect. Raises: Unavailable."""
@@ -111,19 +121,21 @@ class RedisDoor:
         return self
 
     async def close(self) -> None:
-        """Stop; calls that wait are refused."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        """Stop; calls that wait are refused, and of those that are out the outcome is unknown."""
+        self._loop = None
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
         _fail(self._waiting, NotSent("the counter store's door is closed"))
-        await self._drop(wait=True)
+        if self._link is not None:
+            self._link.line.end(ConnectionAbortedError("the door was closed"))
+        await asyncio.gather(*self._ending, return_exceptions=True)
         await self._pool.aclose()
 
     @property
     def up(self) -> bool:
         """Tell whether a connection stands."""
-        return self._link is not None and self._link.connection.is_connected
+        return self._link is not None and self._link.line.stands
 
     def epoch(self, shard: int) -> int:
         """Return the epoch under which this shard is asked. Raises: NotSent when not connected."""
@@ -138,12 +150,12 @@ class RedisDoor:
 
         Cost: one place in the next batch. Raises: NotSent, OutcomeUnknown.
         """
-        parts = (script.sha, len(keys_) + 1, keys.marker(shard), *keys_, *args)
-        return self._submit(parts, shard, script)
+        head: tuple[Arg, ...] = ("EVALSHA", script.sha, len(keys_) + 1, keys.marker(shard), *keys_)
+        return self._submit(head, args, shard, script)
 
     def command(self, *parts: Arg) -> Awaitable[Any]:
         """Run one plain command."""
-        return self._submit(parts, -1, None)
+        return self._submit(parts)
 
     async def renew_epoch(self, shard: int) -> int:
         """Agree with the record on the shard's epoch after a script saw another marker."""
@@ -174,153 +186,149 @@ class RedisDoor:
             await self._pool.release(connection)
 
     def _submit(
-        self, parts: tuple[Arg, ...], shard: int, script: Script | None
+        self,
+        head: Sequence[Arg],
+        args: Sequence[Arg] = (),
+        shard: int = -1,
+        script: Script | None = None,
     ) -> asyncio.Future[Any]:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            return _refused("the counter store's door is closed")
+        if self._link is None and loop.time() < self._refused_until:
+            return _refused("the counter store cannot be reached")
+        if len(self._waiting) >= MOST_WAITING:
+            return _refused("too many calls wait for the counter store")
         reply: asyncio.Future[Any] = loop.create_future()
-        if self._task is None or self._task.done():
-            reply.set_exception(NotSent("the counter store's door is closed"))
-        elif loop.time() < self._refused_until:
-            reply.set_exception(NotSent("the counter store cannot be reached"))
-        elif len(self._waiting) >= MOST_WAITING:
-            reply.set_exception(NotSent("too many calls wait for the counter store"))
-        else:
-            self._waiting.append(_Call(parts, shard, reply, script))
-            self._arrived.set()
+        self._waiting.append(_Call(reply, head, args, shard, script))
+        if not self._turning:
+            self._turning = True
+            loop.call_soon(self._turn)
         return reply
 
-    async def _run(self) -> None:
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._waiting:
-                link = await self._connected()
-                if link is None:
-                    continue
-                await self._exchange(link)
+    def _turn(self) -> None:
+        """Write what gathered in this turn of the loop."""
+        self._turning = False
+        waiting, link = self._waiting, self._link
+        if link is None:
+            if waiting and self._connecting is None and self._loop is not None:
+                self._connecting = self._loop.create_task(self._connect(), name="redis-door")
+            return
+        if not link.line.stands:
+            link.line.end(ConnectionResetError("it hung up"))
+            return
+        line = link.line
+        while waiting and not line.full and (room := MOST_ON_THE_WAY - len(line.waiting)) > 0:
+            batch = [waiting.popleft() for _ in range(min(len(waiting), room))]
+            packed, going = _packed(batch, link.epochs)
+            if going:
+                self.batches += 1
+                line.write(going, packed)
 
-    async def _connected(self) -> _Link | None:
-        if self._link is not None and not _hung_up(self._link.connection):
-            return self._link
-        await self._drop()
+    async def _connect(self) -> None:
+        """Connect, and write what waits; or refuse it."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                self._link = await self._connect()
+                self._link = await self._new_link()
         except (RedisError, OSError, Unavailable) as error:
-            self._refused_until = asyncio.get_running_loop().time() + PAUSE_SECONDS
             _fail(self._waiting, NotSent(f"the counter store cannot be reached: {error}"))
-            await self._drop()
-            return None
-        self.generation += 1
-        return self._link
+        else:
+            self.generation += 1
+        finally:
+            self._connecting = None
+            if self._link is None:
+                self._refused_until = asyncio.get_running_loop().time() + PAUSE_SECONDS
+                # Whatever went wrong, nobody waits for ever.
+                _fail(self._waiting, NotSent("the counter store cannot be reached"))
+        self._turn()
 
-    async def _connect(self) -> _Link:
+    async def _new_link(self) -> _Link:
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis has no types here
         try:
             await connection.connect()  # type: ignore[no-untyped-call]  # redis has no types here
-            info = await _ask(connection, "INFO", "server")
-            run_id = _field(info, "run_id")
-            _expect_no_eviction(await _ask(connection, "INFO", "memory"))
-            link = _Link(connection, run_id, await self._register(run_id))
+            await connection.send_command("INFO")
+            info = str(await connection.read_response(disable_decoding=True), "utf-8")
+            expect_no_eviction(info)
+            epochs = await self._register(fact(info, "run_id"))
+            return _Link(connection, epochs, self._line(connection))
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        return link
 
-    async def _exchange(self, link: _Link) -> None:
-        """Write one batch and read its replies."""
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_A_BATCH))]
-        connection = link.connection
-        answered = 0
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                packed, batch = _packed_all(batch, link)
-                await connection.send_packed_command(packed, check_health=False)
-                for call in batch:
-                    try:
-                        reply: Any = await connection.read_response(disable_decoding=True)
-                    except ResponseError as error:
-                        reply = error
-                    answered += 1
-                    self._settle(call, reply)
-        except (RedisError, OSError) as error:
-            await self._drop()
-            unknown = OutcomeUnknown(f"the counter store did not answer: {error}")
-            _fail(deque(batch[answered:]), unknown)
-        except asyncio.CancelledError:
-            await self._drop()
-            _fail(deque(batch[answered:]), OutcomeUnknown("the counter store's door was closed"))
-            raise
+    def _line(self, connection: AbstractConnection) -> Line[_Call]:
+        writer = connection._writer  # noqa: SLF001 - nothing public hands over what it opened
+        reader = connection._reader  # noqa: SLF001 - likewise
+        if writer is None or reader is None or reader.at_eof() or writer.transport.is_closing():
+            raise ConnectionResetError("it hung up")
+        parser = Reader(protocolError=ValueError, notEnoughData=_NOT_YET)
+
+        def heard(waiting: deque[_Call]) -> None:
+            next_reply, settle = parser.gets, self._settle
+            while waiting and (reply := next_reply(False)) is not _NOT_YET:  # noqa: FBT003 - as bytes
+                settle(waiting.popleft(), reply)
+            if self._waiting and not self._turning:
+                self._turn()
+
+        def ended(reason: Exception) -> None:
+            self._lost(connection, reason)
+
+        return Line(writer, parser, heard, ended, timeout_seconds=TIMEOUT_SECONDS)
 
     def _settle(self, call: _Call, reply: Any) -> None:  # noqa: ANN401 - any command's reply
-        if isinstance(reply, NoScriptError) and call.script is not None and not call.again:
-            # Not carried out, so it may go again; it waits with the script's text this time.
-            call.again = True
-            self._waiting.append(call)
-        elif call.reply.done():
+        if call.reply.done():
             return
-        elif isinstance(reply, ResponseError):
-            name = call.script.name if call.script else str(call.parts[0])
-            log.error("the counter store refused %s: %s", name, reply)
-            call.reply.set_exception(_refusal(name, reply))
-        else:
+        if not isinstance(reply, ReplyError):
             call.reply.set_result(reply)
+            return
+        text = str(reply)
+        if text.startswith("NOSCRIPT") and call.script is not None and call.head[0] == "EVALSHA":
+            # Not carried out, so it may go again; it waits with the script's text this time.
+            call.head = ("EVAL", call.script.text, *call.head[2:])
+            self._waiting.append(call)
+            return
+        name = call.script.name if call.script else str(call.head[0])
+        log.error("the counter store refused %s: %s", name, text)
+        call.reply.set_exception(_refusal(name, text))
 
-    async def _drop(self, *, wait: bool = False) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            await link.connection.disconnect(nowait=not wait)
+    def _lost(self, connection: AbstractConnection, reason: Exception) -> None:
+        """Give up a connection; of what is out on it, nobody can tell whether it was done."""
+        link = self._link
+        if link is not None and link.connection is connection:
+            self._link = None
+            _fail(link.line.waiting, OutcomeUnknown(f"the counter store did not answer: {reason}"))
+        ending = connection.disconnect(nowait=self._loop is not None)
+        task = asyncio.get_running_loop().create_task(ending)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        self._turn()
 
 
 _OPEN_EPOCH = Script.load(__file__, "open_epoch")
 
 
-def _expect_no_eviction(memory: str) -> None:
-    policy = _field(memory, "maxmemory_policy")
-    if policy != "noeviction":
-        raise Unavailable(
-            f"the counter store may evict keys (maxmemory-policy {policy}); "
-            "set maxmemory-policy noeviction"
-        )
+def _packed(batch: Sequence[_Call], epochs: Sequence[int]) -> tuple[bytes, list[_Call]]:
+    """Return the wire's form of what goes: not of a call that has none, and so fails alone.
 
-
-def _hung_up(connection: AbstractConnection) -> bool:
-    """Tell whether the server ended the connection, as far as this side has heard."""
-    reader = connection._reader  # noqa: SLF001 - nothing public tells without waiting or writing
-    return reader is None or reader.at_eof() or reader.exception() is not None
-
-
-def _packed_all(batch: list[_Call], link: _Link) -> tuple[bytes, list[_Call]]:
-    """Return the batch in the wire's form, without calls that have none: those fail alone."""
+    Nor of one whose caller has gone: of that nothing happens.
+    """
     packed, going = [], []
     for call in batch:
+        if call.reply.done():
+            continue
+        words = call.head
+        if call.script is not None:
+            words = (*words, epochs[call.shard], *call.args)
         try:
-            packed.append(_packed(call, link))
+            # The stub of hiredis forgets that the tuple may have any length.
+            packed.append(pack_command(words))  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
-            if not call.reply.done():
-                call.reply.set_exception(error)
+            call.reply.set_exception(error)
         else:
             going.append(call)
     return b"".join(packed), going
 
 
-def _packed(call: _Call, link: _Link) -> bytes:
-    # The stub of hiredis forgets that the tuple may have any length.
-    packed: bytes = pack_command(_words(call, link))  # type: ignore[arg-type]
-    return packed
-
-
-def _words(call: _Call, link: _Link) -> tuple[Arg, ...]:
-    if call.script is None:
-        return call.parts
-    sha, count = call.parts[0], call.parts[1]
-    end = 2 + int(count)
-    head: tuple[Arg, ...] = ("EVAL", call.script.text) if call.again else ("EVALSHA", sha)
-    return (*head, *call.parts[1:end], link.epochs[call.shard], *call.parts[end:])
-
-
-def _refusal(name: str, error: ResponseError) -> Exception:
-    text = str(error)
+def _refusal(name: str, text: str) -> Exception:
     if text.startswith(
         ("OOM", "LOADING", "READONLY", "MASTERDOWN", "BUSY", "MISCONF", "NOREPLICAS")
     ):
@@ -328,21 +336,14 @@ def _refusal(name: str, error: ResponseError) -> Exception:
     return ScriptFailed(f"{name}: {text}")
 
 
+def _refused(why: str) -> asyncio.Future[Any]:
+    reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    reply.set_exception(NotSent(why))
+    return reply
+
+
 def _fail(calls: deque[_Call], error: Unavailable) -> None:
     while calls:
         call = calls.popleft()
         if not call.reply.done():
             call.reply.set_exception(error)
-
-
-async def _ask(connection: AbstractConnection, *words: str) -> str:
-    await connection.send_command(*words)
-    reply = await connection.read_response()
-    return reply.decode() if isinstance(reply, bytes) else str(reply)
-
-
-def _field(info: str, name: str) -> str:
-    for line in info.splitlines():
-        if line.startswith(f"{name}:"):
-            return line.partition(":")[2].strip()
-    return ""
