@@ -21,10 +21,13 @@ from api.domain.errors import InvalidInput, UnknownCustomer
 from api.domain.windows import Window
 from api.infra.postgres import Connection, Database, Record
 from api.infra.queries import Queries
+from api.infra.shelf import Shelf
 
 _sql = Queries.load("customers")
 
 MOST_IN_A_PAGE = 200
+MOST_OF_LATE = 10_000
+"""Customers whose facts a process keeps; a few kB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Customers:
     def __init__(self, database: Database, revisions: Revisions) -> None:
         self._database = database
         self._revisions = revisions
+        self._late: Shelf[int, Held] = Shelf(MOST_OF_LATE, MOST_OF_LATE)
 
     async def find(self, key: str) -> Customer | None:
         """Return the customer of this key, None when there is none."""
@@ -182,6 +186,25 @@ class Customers:
         """
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as conn:
             return await read_held(conn, ids)
+
+    async def held_at(self, versions: Mapping[int, int]) -> dict[int, Held]:
+        """Return rows and facts of these customers, as of these versions or newer ones.
+
+        Whatever changes a customer's facts gives its row another version first, so what was read
+        of that version is what a reading would find. Cost: as ``many_held`` for those of which it
+        was not read of late in this process.
+        """
+        found = {}
+        for customer_id, version in versions.items():
+            held = self._late.get(customer_id)
+            if held is not None and held.customer.version >= version:
+                found[customer_id] = held
+        unread = [customer_id for customer_id in versions if customer_id not in found]
+        if unread:
+            for customer_id, held in (await self.many_held(unread)).items():
+                found[customer_id] = held
+                self._late.put(customer_id, held, 1)
+        return found
 
     async def entitled(self, ids: Sequence[int], at: datetime) -> dict[int, Entitled]:
         """Return what those of ``ids`` that exist may do at that instant, by the record alone.

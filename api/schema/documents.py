@@ -22,9 +22,9 @@ from graphql import (
 )
 
 from api.domain.errors import HeadroomError, InvalidInput, RateLimited
+from api.infra.shelf import Shelf
 from api.schema.compiled.operations import Operation
 from api.schema.document_limits import DocumentLimits, expect_within
-from api.schema.shelf import Shelf
 
 MOST_KEPT = 1000
 MOST_BYTES = 1 << 20

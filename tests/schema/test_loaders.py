@@ -103,5 +103,31 @@ async def test_aliases_of_many_customers_are_one_question(api: Api, statements: 
         await api.data(f"{{ {' '.join(aliases)} }}")
         return statements.names()
 
-    await names("acme")  # so that the key is known
+    await names("acme", "other")  # so that the key is known, and what they hold was read
     assert await names("acme") == await names(*["acme", "other"] * 5, "nobody", "somebody")
+
+
+async def test_what_a_customer_holds_is_read_once_for_each_version_of_its_rights(
+    api: Api, statements: Statements
+) -> None:
+    promise = """mutation ($units: Units!) {
+      setOverride(reason: "goodwill", input: {
+        customer: "acme", feature: "calls", limits: [{window: HOUR, units: $units}]
+      }) { feature }
+    }"""
+
+    async def limit() -> tuple[int | None, list[str]]:
+        statements.sent.clear()
+        data = await api.data(
+            '{ customer(key: "acme") { plan { key }'
+            ' entitlement(feature: "calls") { windows { window limit } } } }'
+        )
+        windows = data["customer"]["entitlement"]["windows"]
+        hours = [one["limit"] for one in windows if one["window"] == "HOUR"]
+        return (hours[0] if hours else None), statements.names()
+
+    for units in (7, 8):
+        await api.data(promise, units=units)
+        assert (await limit())[0] == units
+        again, asked = await limit()
+        assert (again, len(asked)) == (units, 1), "only the customer's row is read again"

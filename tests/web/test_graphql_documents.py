@@ -8,7 +8,7 @@ import pytest
 from api.schema import documents
 from api.schema.build import build_schema
 from api.schema.documents import Documents
-from api.schema.shelf import Shelf
+from api.infra.shelf import Shelf
 from tests.support.clock import FakeClock
 from tests.support.graphql import Answer, Api, served
 

@@ -20,6 +20,7 @@ from graphql import (
 )
 from strawberry.schema.name_converter import NameConverter
 
+from api.infra.shelf import Shelf
 from api.schema.compiled.arguments import Variables
 from api.schema.compiled.running import Run
 from api.schema.compiled.selection import Selection, conditions
@@ -27,7 +28,6 @@ from api.schema.compiled.unfit import Unfit, Unsupported
 from api.schema.compiled.writing import Writer
 from api.schema.context import Context
 from api.schema.errors import Entry
-from api.schema.shelf import Shelf
 
 MOST_FUNCTIONS = 2_000
 MOST_SOURCE_BYTES = 4 << 20
