@@ -84,11 +84,21 @@ def checked(catalog: Catalog, given: CustomerInput) -> CustomerInput:
 
 @dataclass(frozen=True, slots=True)
 class Entitled:
-    """A customer, everything it holds, and what that entitles it to at one instant."""
+    """A customer, everything it holds, and what that entitles it to from ``at`` on."""
 
     held: Held
     revision: Revision
     entitlements: Entitlements
+    at: datetime
+
+    def stands(self, version: int, at: datetime) -> bool:
+        """Tell whether this says the truth of a row of ``version``, at that instant."""
+        until = self.entitlements.valid_until
+        return (
+            self.held.customer.version >= version
+            and self.at <= at
+            and (until is None or at < until)
+        )
 
 
 class Customers:
@@ -97,7 +107,7 @@ class Customers:
     def __init__(self, database: Database, revisions: Revisions) -> None:
         self._database = database
         self._revisions = revisions
-        self._late: Shelf[int, Held] = Shelf(MOST_OF_LATE, MOST_OF_LATE)
+        self._late: Shelf[int, Entitled] = Shelf(MOST_OF_LATE, MOST_OF_LATE)
 
     async def find(self, key: str) -> Customer | None:
         """Return the customer of this key, None when there is none."""
@@ -187,25 +197,6 @@ class Customers:
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as conn:
             return await read_held(conn, ids)
 
-    async def held_at(self, versions: Mapping[int, int]) -> dict[int, Held]:
-        """Return rows and facts of these customers, as of these versions or newer ones.
-
-        Whatever changes a customer's facts gives its row another version first, so what was read
-        of that version is what a reading would find. Cost: as ``many_held`` for those of which it
-        was not read of late in this process.
-        """
-        found = {}
-        for customer_id, version in versions.items():
-            held = self._late.get(customer_id)
-            if held is not None and held.customer.version >= version:
-                found[customer_id] = held
-        unread = [customer_id for customer_id in versions if customer_id not in found]
-        if unread:
-            for customer_id, held in (await self.many_held(unread)).items():
-                found[customer_id] = held
-                self._late.put(customer_id, held, 1)
-        return found
-
     async def entitled(self, ids: Sequence[int], at: datetime) -> dict[int, Entitled]:
         """Return what those of ``ids`` that exist may do at that instant, by the record alone.
 
@@ -215,8 +206,27 @@ class Customers:
         for customer_id, held in (await self.many_held(ids)).items():
             revision = await self._revisions.get(held.customer.catalog_revision)
             entitlements = entitle(revision.catalog, held.facts, at)
-            answers[customer_id] = Entitled(held, revision, entitlements)
+            answers[customer_id] = Entitled(held, revision, entitlements, at)
         return answers
+
+    async def entitled_by(self, versions: Mapping[int, int], at: datetime) -> dict[int, Entitled]:
+        """Return the same of customers whose rows were read just now, with these versions.
+
+        Whatever changes what a customer holds gives its row another version first, so what was
+        read of that version, or a newer one, is what a reading would find.
+        Cost: none for those that this process read of late; as ``entitled`` for the others.
+        """
+        found = {}
+        for customer_id, version in versions.items():
+            known = self._late.get(customer_id)
+            if known is not None and known.stands(version, at):
+                found[customer_id] = known
+        unread = [customer_id for customer_id in versions if customer_id not in found]
+        if unread:
+            for customer_id, entitled in (await self.entitled(unread, at)).items():
+                found[customer_id] = entitled
+                self._late.put(customer_id, entitled, 1)
+        return found
 
 
 async def read_held(

@@ -21,7 +21,7 @@ from api.schema.given import given
 from api.schema.history import cut, frame_of
 from api.schema.holds import Hold, holds_of
 from api.schema.invoices import Invoice, invoices_of
-from api.schema.loaders import Rights, UsageAsked
+from api.schema.loaders import UsageAsked
 from api.schema.overrides import Override, override_of
 from api.schema.pages import Connection, Node
 from api.schema.plans import Feature, Plan, feature_of, plan_of
@@ -252,14 +252,14 @@ def _entitlement_of(customer: str, entitlement: domain.Entitlement) -> Entitleme
     )
 
 
-def _expect(rights: Rights | None) -> Rights:
+def _expect(rights: catalog.Entitled | None) -> catalog.Entitled:
     """Return ``rights``: customers are never deleted, so whoever was found has them."""
     if rights is None:
         raise LookupError("a customer that was found has no row")
     return rights
 
 
-def _default_plan(rights: Rights) -> Plan:
+def _default_plan(rights: catalog.Entitled) -> Plan:
     """Show what the customer has without this subscription, whose plan is no longer sold."""
     catalog = rights.revision.catalog
     found = plan_of(catalog, catalog.default_plan(rights.held.customer.type).key)

@@ -12,26 +12,15 @@ from strawberry.dataloader import DataLoader
 
 from api.billing.operations import Operation
 from api.catalog import overrides, subscriptions
-from api.catalog.customers import Customer, Held
+from api.catalog.customers import Customer, Entitled
 from api.catalog.overrides import OverrideRecord
-from api.catalog.revisions import Revision
 from api.catalog.subscriptions import SubscriptionRecord
 from api.domain.decision import WindowFigure
-from api.domain.entitlements import Entitlements, entitle
 from api.domain.errors import HeadroomError
 from api.domain.windows import Window
 from api.ledger import standing
 from api.ledger.standing import Balance
 from api.schema.services import Services
-
-
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """What one customer may do now, and the catalog by which that was judged."""
-
-    held: Held
-    revision: Revision
-    entitlements: Entitlements
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +55,7 @@ class Loaders:
         return DataLoader(self._by_key)
 
     @cached_property
-    def rights(self) -> DataLoader[int, Rights | None]:
+    def rights(self) -> DataLoader[int, Entitled | None]:
         """What customers may do now, by their numbers."""
         return DataLoader(self._rights)
 
@@ -121,24 +110,14 @@ class Loaders:
         self._versions.update((one.id, one.version) for one in found.values())
         return [found.get(key) for key in keys]
 
-    async def _rights(self, ids: list[int]) -> Sequence[Rights | None]:
-        if self._versions.keys() >= set(ids):
-            # Their rows were read by this request, so it is known how new their facts must be.
-            found = await self._services.customers.held_at({i: self._versions[i] for i in ids})
+    async def _rights(self, ids: list[int]) -> Sequence[Entitled | None]:
+        customers, versions = self._services.customers, self._versions
+        if versions.keys() >= set(ids):
+            # Their rows were read by this request, so it is known how new what they hold must be.
+            found = await customers.entitled_by({i: versions[i] for i in ids}, self._at)
         else:
-            found = await self._services.customers.many_held(ids)
-        revisions = {
-            number: await self._services.revisions.get(number)
-            for number in {held.customer.catalog_revision for held in found.values()}
-        }
-
-        def judged(held: Held | None) -> Rights | None:
-            if held is None:
-                return None
-            revision = revisions[held.customer.catalog_revision]
-            return Rights(held, revision, entitle(revision.catalog, held.facts, self._at))
-
-        return [judged(found.get(i)) for i in ids]
+            found = await customers.entitled(ids, self._at)
+        return [found.get(i) for i in ids]
 
     async def _subscriptions(self, ids: list[int]) -> Sequence[tuple[SubscriptionRecord, ...]]:
         found = await subscriptions.by_customers(self._services.database, ids)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import strawberry
 
 from api.billing.actions import When
+from api.catalog.customers import Entitled
 from api.domain.entitlements import Entitlement, entitle
 from api.schema.context import Context
-from api.schema.loaders import Rights
 from api.schema.scalars import SignedUnits, Units
 from api.schema.words import FeatureKind, WindowKind
 
@@ -70,7 +70,10 @@ async def previewed(
 
 
 async def _over(
-    context: Context, customer: str, rights: Rights, change: tuple[int | None, str, tuple[str, ...]]
+    context: Context,
+    customer: str,
+    rights: Entitled,
+    change: tuple[int | None, str, tuple[str, ...]],
 ) -> list[PlanExcess]:
     facts, (number, plan, removed) = rights.held.facts, change
     changed = tuple(
