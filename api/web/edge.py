@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.infra import telemetry
 from api.web.problems import problem_of
-from api.web.wire import ClientGone, answer
+from api.web.wire import ClientGone, HeaderLines, answer
 
 _CORRELATION = b"x-correlation-id"
 _SAFE = {
@@ -18,6 +18,12 @@ _SAFE = {
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
 }
 """Given unless the route says otherwise."""
+
+
+def safe(lines: HeaderLines) -> HeaderLines:
+    """Return header lines with those that every answer has."""
+    said = {name.lower() for name, _ in lines}
+    return [*lines, *(line for line in _SAFE.items() if line[0] not in said)]
 
 
 class Edge:
@@ -39,10 +45,8 @@ class Edge:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                lines = list(message.get("headers", ()))
-                said = {name.lower() for name, _ in lines}
-                lines += [line for line in _SAFE.items() if line[0] not in said]
-                if _CORRELATION not in said:
+                lines = safe(list(message.get("headers", ())))
+                if all(name.lower() != _CORRELATION for name, _ in lines):
                     lines.append((_CORRELATION, chosen))
                 message = {**message, "headers": lines}
             await send(message)

@@ -6,6 +6,7 @@ rate limit, the body's type and size, its form, its contents. Every answer is a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from time import perf_counter
 
@@ -13,13 +14,16 @@ from starlette.types import Receive, Scope, Send
 
 from api.domain.errors import HeadroomError, Unauthenticated
 from api.gates.principal import Principal
+from api.infra import telemetry
 from api.infra.clock import Clock
 from api.schema.context import Context
 from api.schema.execution import Answer, Executor, refuse
 from api.schema.services import Services
 from api.web.decision_metrics import DecisionMetrics
+from api.web.edge import safe
 from api.web.graphiql import PAGE, PAGE_LINES
 from api.web.graphql_reading import (
+    GRAPHQL_JSON,
     PLAIN_JSON,
     NotAcceptable,
     answer_type,
@@ -27,12 +31,13 @@ from api.web.graphql_reading import (
     from_query_string,
     wants_page,
 )
+from api.web.problems import problem_of
 from api.web.protection import Protection
 from api.web.wire import (
+    ClientGone,
     Head,
     HeaderLines,
     MethodNotAllowed,
-    answer,
     expect_json,
     read_body,
     read_head,
@@ -42,6 +47,7 @@ _OK = 200
 _BAD_REQUEST = 400
 _METHOD_NOT_ALLOWED = 405
 _ACCEPT = b"accept"
+_CORRELATION = b"x-correlation-id"
 
 
 class GraphQLApp:
@@ -68,33 +74,54 @@ class GraphQLApp:
         self._metrics = DecisionMetrics("graphql")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request; nothing that goes wrong leaves here but as an answer."""
         since = perf_counter()
-        accept = next((value for name, value in scope["headers"] if name == _ACCEPT), None)
-        if self._development and _asks_for_page(scope, accept):
-            await answer(send, _OK, PAGE_LINES, PAGE)
+        headers = scope["headers"]
+        found = dict(headers)
+        correlation = found.get(_CORRELATION)
+        chosen = telemetry.correlate(correlation.decode("latin-1") if correlation else None)
+        try:
+            accept = found.get(_ACCEPT)
+            if len(found) != len(headers):  # some line is sent twice, and the first one counts
+                accept = next((value for name, value in headers if name == _ACCEPT), None)
+            if self._development and _asks_for_page(scope, accept):
+                status, lines, body = _OK, list(_PAGE_LINES), PAGE
+            else:
+                status, lines, body = await self._told(scope, receive, accept, since)
+        except ClientGone:
             return
+        except Exception as error:  # noqa: BLE001 - the edge: every error ends here, bugs masked
+            problem = problem_of(error, scope["method"])
+            status, lines, body = problem.status, safe(problem.lines), problem.body
+        lines.append((_CORRELATION, chosen.encode("latin-1")))
+        await send({"type": "http.response.start", "status": status, "headers": lines})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _told(
+        self, scope: Scope, receive: Receive, accept: bytes | None, since: float
+    ) -> tuple[int, HeaderLines, bytes]:
+        """Return the answer to one request as HTTP tells it."""
         kind = answer_type(accept)
         malformed = False
+        more: HeaderLines = []
         try:
             _expect_method(scope)
             if kind is None:
                 raise NotAcceptable("Accept application/graphql-response+json or application/json.")
             given = await self._answer(scope, receive, since)
-            lines: HeaderLines = []
             if given.status == _METHOD_NOT_ALLOWED:
-                lines.append((b"allow", b"POST"))
+                more.append((b"allow", b"POST"))
         except HeadroomError as error:
             given = refuse(error)
             malformed = True
-            lines = _lines_of(error)
-        status = given.status
+            more = _lines_of(error)
+        body, status, wait = given
         if status == _BAD_REQUEST and kind == PLAIN_JSON and not malformed:
             status = _OK  # behind this older type nobody could tell us from a proxy
-        if given.retry_after_seconds is not None:
-            lines.append((b"retry-after", str(given.retry_after_seconds).encode()))
-        lines += _answer_lines(kind or PLAIN_JSON, len(given.body))
-        await answer(send, status, lines, given.body)
+        if wait is not None:
+            more.append((b"retry-after", str(wait).encode()))
+        length = (b"content-length", str(len(body)).encode())
+        return status, [*_LINES[kind or PLAIN_JSON], length, *more], body
 
     async def _answer(self, scope: Scope, receive: Receive, since: float) -> Answer:
         """Return the answer to a well-formed request. Raises: HeadroomError, for any other."""
@@ -143,12 +170,14 @@ def _lines_of(error: HeadroomError) -> HeaderLines:
     return []
 
 
-def _answer_lines(kind: bytes, length: int) -> HeaderLines:
-    return [
-        (b"content-type", kind + b"; charset=utf-8"),
-        (b"content-length", str(length).encode()),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-        # The same URL answers in two types, and to each credential differently.
-        (b"vary", b"accept, authorization"),
-    ]
+_LINES: Mapping[bytes, HeaderLines] = {
+    kind: safe(
+        [
+            (b"content-type", kind + b"; charset=utf-8"),
+            # The same URL answers in two types, and to each credential differently.
+            (b"vary", b"accept, authorization"),
+        ]
+    )
+    for kind in (PLAIN_JSON, GRAPHQL_JSON)
+}
+_PAGE_LINES = safe(PAGE_LINES)

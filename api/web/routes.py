@@ -61,16 +61,7 @@ def build_app(parts: Parts) -> Application:
         "/v1/void": VoidDoor(VoidInput, parts),
         "/v1/extend": ExtendDoor(ExtendInput, parts),
     }
-    return Application(doors, Edge(_behind(parts.graphql, others)))
-
-
-def _behind(graphql: ASGIApp | None, others: ASGIApp) -> ASGIApp:
-    """Send requests for ``/graphql`` there; routing refuses a WebSocket, as none is spoken yet."""
-    if graphql is None:
-        return others
-
-    async def choose(scope: Scope, receive: Receive, send: Send) -> None:
-        asked = scope["type"] == "http" and scope["path"] == GRAPHQL
-        await (graphql if asked else others)(scope, receive, send)
-
-    return choose
+    if parts.graphql is not None:
+        # Its WebSockets go to the others, where routing refuses them: none is spoken yet.
+        doors[GRAPHQL] = parts.graphql
+    return Application(doors, Edge(others))

@@ -12,6 +12,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from api.infra.telemetry import correlation_id
+from api.web.edge import Edge
+from api.web.graphql import GraphQLApp
+from api.web.protection import Protection
 from tests.support.site import Site
 
 ASKED = {"customer": "acme", "feature": "calls"}
@@ -55,7 +58,7 @@ async def test_the_correlation_id_holds_for_all_that_a_request_does(site: Site) 
         said = await asyncio.create_task(asyncio.sleep(0, correlation_id()))
         await PlainTextResponse(said)(scope, receive, send)
 
-    shown = await site.rebuilt(graphql=told).post("/graphql", {})
+    shown = await site.rebuilt(graphql=Edge(told)).post("/graphql", {})
     assert shown.text == shown.headers["x-correlation-id"]
 
 
@@ -74,7 +77,7 @@ async def test_no_answer_is_kept_framed_or_guessed(site: Site) -> None:
 async def test_a_bug_tells_an_error_id_and_nothing_else(
     site: Site, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    faulty = site.rebuilt(gate=Broken(), graphql=broken)
+    faulty = site.rebuilt(gate=Broken(), graphql=Edge(broken))
     with caplog.at_level(logging.ERROR):
         answered = await faulty.post(path, ASKED)
     said = answered.json()
@@ -85,6 +88,23 @@ async def test_a_bug_tells_an_error_id_and_nothing_else(
     assert said["errorId"] in said["detail"]
     assert said["errorId"] in caplog.text
     assert "hunter2" in caplog.text
+
+
+async def test_the_graphql_door_sees_to_the_same_by_itself(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    faulty: Any = Broken()
+    door = GraphQLApp(faulty, faulty, site.parts.clock, Protection(0, 0), development=True)
+    with caplog.at_level(logging.ERROR):
+        answered = await site.rebuilt(graphql=door).post(
+            "/graphql", {"query": "{ __typename }"}, headers={"X-Correlation-Id": "trace-2"}
+        )
+    assert (answered.status_code, answered.json()["code"]) == (500, "INTERNAL")
+    assert "hunter2" not in answered.text
+    assert "hunter2" in caplog.text
+    assert answered.headers["x-correlation-id"] == "trace-2"
+    for name in ("cache-control", "x-frame-options", "referrer-policy", "x-content-type-options"):
+        assert name in answered.headers
 
 
 async def test_a_bug_after_the_answer_began_cannot_begin_another(
@@ -99,7 +119,7 @@ async def test_a_bug_after_the_answer_began_cannot_begin_another(
         return {"type": "http.request", "body": b""}
 
     scope = {"type": "http", "method": "POST", "path": "/graphql", "headers": []}
-    await site.rebuilt(graphql=broken_halfway).app(scope, receive, send)
+    await site.rebuilt(graphql=Edge(broken_halfway)).app(scope, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start"]
     assert "ZeroDivisionError" in caplog.text
 
@@ -126,7 +146,7 @@ async def test_a_route_behind_the_edge_may_hang_up_too(site: Site) -> None:
         body = await Request(scope, receive).body()
         await PlainTextResponse(body)(scope, receive, send)
 
-    answered = await site.rebuilt(graphql=reading).post("/graphql", {"a": 1})
+    answered = await site.rebuilt(graphql=Edge(reading)).post("/graphql", {"a": 1})
     assert answered.json() == {"a": 1}
 
 
