@@ -138,10 +138,11 @@ def core_times() -> list[tuple[int, int]]:
 
 
 def pin(pids: Iterable[int], core: int) -> None:
-    """Keep these processes, with all their threads, on one core."""
+    """Keep these processes, with all their threads, on one core; one that has ended is let go."""
     for pid in pids:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(task.name), {core})
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(task.name), {core})
 
 
 @asynccontextmanager
