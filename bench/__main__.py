@@ -93,7 +93,7 @@ async def main() -> None:
             found.update(await run() or {})
     if found:
         tell("")
-        for line in verdicts(found):
+        for line in verdicts(found, parts):
             tell(line)
 
 

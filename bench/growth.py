@@ -169,6 +169,8 @@ def report(
         line("  all four", (f"{ratio(r, of[0], _all):.2f}" for r in of))
     line("Redis, bytes a customer: snapshot", (f"{t.made.snapshot_bytes:.0f}" for t in towns))
     line("  counters of ten windows", (f"{t.made.counter_bytes:.0f}" for t in towns))
+    line("PostgreSQL, bytes a customer's row", (f"{t.made.row_bytes:.0f}" for t in towns))
+    line("  a usage event", (f"{t.made.event_bytes:.0f}" for t in towns))
     line("first call, counters unknown, ms: median", (f"{median(t.filling):.1f}" for t in towns))
     line("  p99", (f"{quantiles(t.filling, n=100)[98]:.1f}" for t in towns))
     line("serve, until it answers, s", (f"{median(t.started):.2f}" for t in towns))

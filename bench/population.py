@@ -44,24 +44,33 @@ select 'c' || n, 'business', $2, $2, $3, 1 from generate_series(0, $1::bigint - 
 """
 _EVENTS = """
 insert into usage_events (customer_id, operation_id, item, at, feature_id, units)
-select customers.id, 'past-' || features.id, 0, $1, features.id, 7 from customers, features
+select customers.id, '~past' || customers.id, 0, $1, features.id, 7 from customers, features
+where features.key = 'calls'
 """
 _TOTALS = """
 insert into usage_totals (customer_id, feature_id, hour, units)
 select customers.id, features.id, date_trunc('hour', $1::timestamptz), 7 from customers, features
+where features.key = 'calls'
+"""
+_BYTES = """
+select pg_total_relation_size('customers') as customers,
+    (select sum(pg_total_relation_size(inhrelid)) from pg_inherits
+     where inhparent = 'usage_events'::regclass) as events
 """
 _BALANCES = """
 insert into balances (customer_id, feature_id, units)
-select customers.id, features.id, 7 from customers, features
+select customers.id, features.id, 7 from customers, features where features.key = 'calls'
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Populated:
-    """Customers of one number, and what they take in the counter store."""
+    """Customers of one number, and what they take in both stores."""
 
     customers: int
     key: str
+    row_bytes: float
+    event_bytes: float
     snapshot_bytes: float
     counter_bytes: float
 
@@ -79,7 +88,7 @@ class Walked:
 async def populate(
     engines: ThrowawayEngines, customers: int, tell: Callable[[str], None]
 ) -> Populated:
-    """Make ``customers`` with five features of two windows each and a past, all of them known.
+    """Make ``customers`` with five features of two windows each and one event each, all known.
 
     Rows are written by the record itself. Everybody gets the snapshot that was built for the
     first, in its own name, through the script that publishes. Counters are filled by a first call
@@ -100,6 +109,8 @@ async def populate(
             await built.database.execute(statement, past)
         await built.database.execute(_BALANCES)
         await built.database.execute("analyze")
+        weighed = await built.database.fetchrow(_BYTES)
+        assert weighed is not None
         before = await _memory(redis)
         await _publish(built, customers, revision.number, clock)
         published = await _memory(redis)
@@ -111,7 +122,12 @@ async def populate(
     seconds = (clock.now() - at).total_seconds()
     tell(f"{customers:,} customers made in {seconds:.0f} s")
     return Populated(
-        customers, key, (published - before) / customers, (filled - published) / customers
+        customers=customers,
+        key=key,
+        row_bytes=weighed["customers"] / customers,
+        event_bytes=int(weighed["events"]) / customers,
+        snapshot_bytes=(published - before) / customers,
+        counter_bytes=(filled - published) / customers,
     )
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from bench.goals import GOALS, Goal, verdicts
 
+PARTS = {goal.part for goal in GOALS}
 AT_MOST = Goal("cpu", "CPU", 0.45)
 AT_LEAST = Goal("rate", "requests", 2.0, least=True)
 
@@ -22,7 +23,7 @@ def test_a_goal_is_met_up_to_its_bound(goal: Goal, reached: float, met: bool) ->
 
 
 def test_every_goal_that_was_measured_has_its_verdict() -> None:
-    _, *lines = verdicts({goal.name: goal.bound for goal in GOALS} | {"item": 0.13})
+    _, *lines = verdicts({goal.name: goal.bound for goal in GOALS} | {"item": 0.13}, PARTS)
     assert len(lines) == len(GOALS)
     missed = [line for line in lines if not line.endswith(" met")]
     assert [line.split("batch")[0] for line in missed] == ["one item of a 100-item "]
@@ -30,14 +31,16 @@ def test_every_goal_that_was_measured_has_its_verdict() -> None:
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
-    _, *lines = verdicts({"v1": 0.4})
-    assert [line for line in lines if line.endswith("met")] == [
-        line for line in lines if line.startswith("/v1/consume, CPU")
-    ]
-    rest = [line for line in lines if not line.endswith("met")]
-    assert all("not measured" in line for line in rest)
-    growth = next(line for line in rest if "million" in line)
-    assert growth.endswith("not measured (growth)")
+    _, *lines = verdicts({"v1": 0.4}, PARTS)
+    met = [line for line in lines if line.endswith(" met")]
+    assert [line.split(",")[0] for line in met] == ["/v1/consume"]
+    assert all(line.endswith("not measured") for line in lines if line not in met)
+
+
+def test_goals_of_parts_that_did_not_run_are_not_told() -> None:
+    _, *lines = verdicts({"growth": 1.2}, {"growth", "drain"})
+    assert len(lines) == 1
+    assert lines[0].endswith("1.20  missed")
 
 
 def test_names_of_figures_are_told_once_but_for_the_goal_that_has_two_steps() -> None:
