@@ -47,7 +47,7 @@ def asked() -> argparse.Namespace:
     parser.add_argument(
         "--mercurius",
         action="store_true",
-        help="requests: also Mercurius with graphql-jit, fetched by npm at its first use",
+        help="requests: also Mercurius with graphql-jit, fetched by npm at first; so does all",
     )
     parser.add_argument(
         "--customers",
@@ -60,7 +60,8 @@ def asked() -> argparse.Namespace:
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there is {', '.join(PARTS)}")
     try:
-        given.wanted = requests.chosen(given.only, mercurius=given.mercurius)
+        everybody = given.mercurius or "all" in given.what
+        given.wanted = requests.chosen(given.only, mercurius=everybody)
         given.sizes = [int(size) for size in (given.customers or "").split(",") if size]
     except ValueError as error:
         parser.error(str(error))
@@ -93,7 +94,7 @@ async def main() -> None:
             found.update(await run() or {})
     if found:
         tell("")
-        for line in verdicts(found):
+        for line in verdicts(found, parts):
             tell(line)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 
@@ -44,17 +44,19 @@ GOALS = (
 )
 
 
-def verdicts(figures: Mapping[str, float]) -> Iterator[str]:
-    """Yield a line for every goal: what was to be reached, what was, and whether that is enough.
+def verdicts(figures: Mapping[str, float], parts: Container[str]) -> Iterator[str]:
+    """Yield a line for every goal of ``parts``: what was to be reached, what was, and a verdict.
 
-    A figure that was not measured in this run counts as neither.
+    A figure that was left out of this run is neither met nor missed.
     """
     yield f"{'':58}{'goal':>8}{'reached':>10}"
     for goal in GOALS:
+        if goal.part not in parts:
+            continue
         wanted = f"{'>=' if goal.least else '<='} {goal.bound:g}"
         reached = figures.get(goal.name)
         if reached is None:
-            yield f"{goal.words:58}{wanted:>8}{'-':>10}  not measured ({goal.part})"
+            yield f"{goal.words:58}{wanted:>8}{'-':>10}  not measured"
         else:
             verdict = "met" if goal.met(reached) else "missed"
             yield f"{goal.words:58}{wanted:>8}{reached:10.2f}  {verdict}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,29 +22,33 @@ from api.infra.engines.throwaway import ThrowawayEngines
 from api.infra.settings import Settings
 from api.wiring import core
 from bench.machine import HEADROOM, OTHER_CORE, Round, free_port, load, pin, server, tree
-from bench.population import Populated, populate
+from bench.population import Populated, Walked, populate, walk
 from bench.requests import cpu, ratio, recorded
-from bench.rivals import GRAPHQL, V1, Rival, own_rivals
+from bench.rivals import GRAPHQL, NAMES, V1, Rival, own_rivals
 from bench.setting import FEATURE
 
 SIZES = (1_000, 100_000, 1_000_000)
 STARTS, SAMPLE = 3, 300
-PIECES = ("serving", "Valkey", "worker", "PostgreSQL")
+
+Measured = dict[str, list[list[Round]]]
+"""The rounds of every size, by what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Town:
-    """Customers of one number, what serves them, and what making them told."""
+    """Customers of one number, what serves them, and what was measured so far.
+
+    ``started`` are seconds from the start of ``headroom serve`` until it answers; ``filling``
+    milliseconds of the first call of customers whose counters are unknown.
+    """
 
     made: Populated
-    started: Sequence[float]
-    """Seconds from the start of ``headroom serve`` until it answers."""
+    engines: ThrowawayEngines
     rivals: Sequence[Rival]
     serving: int
-    beside: dict[str, int]
-    redis_url: str
+    beside: Mapping[str, int]
+    started: Sequence[float]
     filling: Sequence[float]
-    """Milliseconds of the first call of customers whose counters are unknown."""
 
 
 async def run(
@@ -53,69 +57,79 @@ async def run(
     """Measure every size, print it, and return the largest's CPU a decision, of the smallest's."""
     pin([os.getpid()], OTHER_CORE)
     async with AsyncExitStack() as stack:
-        towns = [await stack.enter_async_context(town(size, tell)) for size in sizes]
-        measured: dict[str, list[list[Round]]] = {V1: [], GRAPHQL: []}
-        for rounds_of in measured.values():
-            rounds_of.extend([] for _ in towns)
-        for number in range(rounds + 1):
-            for place, one in enumerate(towns):
-                async with Redis.from_url(one.redis_url) as redis:
-                    for rival in one.rivals:
-                        await rival.probe()
-                        found = await load(
-                            rival.ask,
-                            seconds=seconds,
-                            server_pid=one.serving,
-                            beside=one.beside,
-                            settle=partial(recorded, redis),
-                        )
-                        if found.errors:
-                            raise RuntimeError(f"{found.errors} requests failed")
+        async with AsyncExitStack() as processes:
+            towns = []
+            for size in sizes:
+                engines = await stack.enter_async_context(ThrowawayEngines.start(append_only=True))
+                towns.append(await processes.enter_async_context(town(engines, size, tell)))
+            measured: Measured = {name: [[] for _ in towns] for name in (V1, GRAPHQL)}
+            for number in range(rounds + 1):
+                for place, one in enumerate(towns):
+                    for name, found in (await _round(one, seconds)).items():
                         if number:  # the first round warms up
-                            measured[rival.name][place].append(found)
-            tell(f"round {number} of {rounds}")
-    return report(towns, measured, tell)
+                            measured[name][place].append(found)
+                tell(f"round {number} of {rounds}")
+        # With nothing else running, and last: it leaves customers behind where it takes too long.
+        walked = [await walk(one.engines, one.made.customers) for one in towns]
+    return report(towns, measured, walked, tell)
+
+
+async def _round(one: Town, seconds: int) -> dict[str, Round]:
+    found = {}
+    async with Redis.from_url(one.engines.redis_url) as redis:
+        for rival in one.rivals:
+            await rival.probe()
+            found[rival.name] = await load(
+                rival.ask,
+                seconds=seconds,
+                server_pid=one.serving,
+                beside=one.beside,
+                settle=partial(recorded, redis),
+            )
+            if found[rival.name].errors:
+                raise RuntimeError(f"{found[rival.name].errors} requests failed")
+    return found
 
 
 @asynccontextmanager
-async def town(size: int, tell: Callable[[str], None]) -> AsyncGenerator[Town]:
-    """Make ``size`` customers on engines of their own, and serve them until the block ends."""
-    async with AsyncExitStack() as stack:
-        engines = await stack.enter_async_context(ThrowawayEngines.start(append_only=True))
-        assert engines.valkey.child is not None
-        assert engines.postgres.child is not None
-        beside = {"Valkey": engines.valkey.child.pid, "PostgreSQL": engines.postgres.child.pid}
-        for pid in beside.values():
-            pin(tree(pid), OTHER_CORE)
-        made = await populate(engines, size, tell)
-        environment = {
-            "DATABASE_URL": engines.database_url,
-            "REDIS_URL": engines.redis_url,
-            "HEADROOM_LOG_LEVEL": "WARNING",
-            "HEADROOM_JOURNAL_MAX_ENTRIES": "1000000",
-        }
-        started = []
-        port = free_port()
-        serve = (*HEADROOM, "serve", "--port", str(port), "--no-worker")
-        for _ in range(STARTS):
-            since = time.perf_counter()
-            async with server(serve, environment, "Headroom ready"):
-                started.append(time.perf_counter() - since)
-        serving = await stack.enter_async_context(server(serve, environment, "Headroom ready"))
-        worker = server((*HEADROOM, "worker"), environment, None, OTHER_CORE)
-        beside["worker"] = await stack.enter_async_context(worker)
-        filling = await _filling(engines, size)
-        bearer = (f"Authorization: Bearer {made.key}",)
-        rivals = own_rivals(f"http://127.0.0.1:{port}", serving, bearer, size)
-        tell(f"{size:,}: serving")
+async def town(
+    engines: ThrowawayEngines, size: int, tell: Callable[[str], None]
+) -> AsyncGenerator[Town]:
+    """Make ``size`` customers on these engines, and serve them until the block ends."""
+    assert engines.valkey.child is not None
+    assert engines.postgres.child is not None
+    beside = {"Valkey": engines.valkey.child.pid, "PostgreSQL": engines.postgres.child.pid}
+    for pid in beside.values():
+        pin(tree(pid), OTHER_CORE)
+    made = await populate(engines, size, tell)
+    environment = {
+        "DATABASE_URL": engines.database_url,
+        "REDIS_URL": engines.redis_url,
+        "HEADROOM_LOG_LEVEL": "WARNING",
+        "HEADROOM_JOURNAL_MAX_ENTRIES": "1000000",
+    }
+    port = free_port()
+    serve = (*HEADROOM, "serve", "--port", str(port), "--no-worker")
+    started = []
+    for _ in range(STARTS):
+        since = time.perf_counter()
+        async with server(serve, environment, "Headroom ready"):
+            started.append(time.perf_counter() - since)
+    async with (
+        server(serve, environment, "Headroom ready") as serving,
+        server((*HEADROOM, "worker"), environment, None, OTHER_CORE) as worker,
+    ):
+        rivals = own_rivals(
+            f"http://127.0.0.1:{port}", serving, (f"Authorization: Bearer {made.key}",), size
+        )
         yield Town(
             made=made,
-            started=started,
+            engines=engines,
             rivals=[rival for rival in rivals if rival.name in (V1, GRAPHQL)],
             serving=serving,
-            beside=beside,
-            redis_url=engines.redis_url,
-            filling=filling,
+            beside=beside | {"worker": worker},
+            started=started,
+            filling=await _filling(engines, size),
         )
 
 
@@ -134,38 +148,37 @@ async def _filling(engines: ThrowawayEngines, size: int) -> list[float]:
 
 
 def report(
-    towns: Sequence[Town], measured: dict[str, list[list[Round]]], tell: Callable[[str], None]
+    towns: Sequence[Town],
+    measured: Measured,
+    walked: Sequence[Walked],
+    tell: Callable[[str], None],
 ) -> dict[str, float]:
     """Print a column for each size, and return the goal's figure."""
-    lines: list[tuple[str, list[str]]] = [
-        ("customers", [f"{town.made.customers:,}" for town in towns])
-    ]
 
-    def line(words: str, figure: Callable[[Town], float], digits: int = 1) -> None:
-        lines.append((words, [f"{figure(town):,.{digits}f}" for town in towns]))
+    def line(words: str, cells: Iterable[str]) -> None:
+        tell(f"{words:46}" + "".join(f"{cell:>12}" for cell in cells))
 
-    for name, words in ((V1, "/v1/consume"), (GRAPHQL, "GraphQL consume")):
+    line("customers", (f"{town.made.customers:,}" for town in towns))
+    for name in (V1, GRAPHQL):
         of = measured[name]
-        lines.append(
-            (f"{words}: serving, CPU us", [f"{median(map(cpu, rounds)):.1f}" for rounds in of])
-        )
-        lines.append(("  of the smallest", [f"{ratio(rounds, of[0], cpu):.2f}" for rounds in of]))
+        line(f"{NAMES[name]}: serving, CPU us", (f"{median(map(cpu, r)):.1f}" for r in of))
         for other in ("Valkey", "worker", "PostgreSQL"):
-            shown = [f"{median(r.beside_us(other) for r in rounds):.1f}" for rounds in of]
-            lines.append((f"  {other}, CPU us", shown))
-        lines.append(
-            ("  all together, of the smallest", [f"{ratio(r, of[0], _all):.2f}" for r in of])
-        )
-    line("Redis, bytes a customer: snapshot", lambda t: t.made.snapshot_bytes, 0)
-    line("  counters, of ten windows", lambda t: t.made.counter_bytes, 0)
-    line("first call, unknown counters, ms: median", lambda t: median(t.filling))
-    line("  p99", lambda t: quantiles(t.filling, n=100)[98])
-    line("serve, until it answers, s", lambda t: median(t.started), 2)
-    line("catalog apply to all, s", lambda t: t.made.apply_seconds)
-    line("  a customer, us", lambda t: t.made.apply_seconds * 1e6 / t.made.customers, 0)
-    line("  peak memory, MiB", lambda t: t.made.apply_mib, 0)
-    for words, shown in lines:
-        tell(f"{words:42}" + "".join(f"{cell:>12}" for cell in shown))
+            line(f"  {other}", (f"{median(r.beside_us(other) for r in rs):.1f}" for rs in of))
+        line("  serving, of the smallest", (f"{ratio(r, of[0], cpu):.2f}" for r in of))
+        line("  serving and Valkey", (f"{ratio(r, of[0], _judged):.2f}" for r in of))
+        line("  all four", (f"{ratio(r, of[0], _all):.2f}" for r in of))
+    line("Redis, bytes a customer: snapshot", (f"{t.made.snapshot_bytes:.0f}" for t in towns))
+    line("  counters of ten windows", (f"{t.made.counter_bytes:.0f}" for t in towns))
+    line("PostgreSQL, bytes a customer's row", (f"{t.made.row_bytes:.0f}" for t in towns))
+    line("  a usage event", (f"{t.made.event_bytes:.0f}" for t in towns))
+    line("first call, counters unknown, ms: median", (f"{median(t.filling):.1f}" for t in towns))
+    line("  p99", (f"{quantiles(t.filling, n=100)[98]:.1f}" for t in towns))
+    line("serve, until it answers, s", (f"{median(t.started):.2f}" for t in towns))
+    line("catalog apply: customers brought to it", (f"{w.customers:,}" for w in walked))
+    line("  s", (f"{w.seconds:.1f}" for w in walked))
+    line("  a customer, us", (f"{w.seconds * 1e6 / max(1, w.customers):.0f}" for w in walked))
+    line("  its own CPU, us", (f"{w.cpu * 1e6 / max(1, w.customers):.0f}" for w in walked))
+    line("  peak memory, MiB", (f"{w.mib:.0f}" for w in walked))
     return {"growth": max(ratio(of[-1], of[0], _judged) for of in measured.values())}
 
 

@@ -138,7 +138,7 @@ def core_times() -> list[tuple[int, int]]:
 
 
 def pin(pids: Iterable[int], core: int) -> None:
-    """Keep these processes, with all their threads, on one core; one that ended needs none."""
+    """Keep these processes, with all their threads, on one core; one that has ended is let go."""
     for pid in pids:
         with suppress(FileNotFoundError, ProcessLookupError):
             for task in Path(f"/proc/{pid}/task").iterdir():

@@ -1,4 +1,4 @@
-"""Many customers, fast: rows by the record itself, snapshots by the real walk, counters copied."""
+"""Many customers, fast: rows by the record, snapshots by the publishing script, counters copied."""
 
 from __future__ import annotations
 
@@ -8,62 +8,90 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from redis.asyncio import Redis
 
+from api.catalog import publisher
 from api.catalog.file import parse
+from api.catalog.publisher import encode
 from api.domain import keys
 from api.gates.api_keys import ApiKeys
 from api.infra.clock import SystemClock
 from api.infra.engines.throwaway import ThrowawayEngines
+from api.infra.lua import Script
 from api.infra.migrations import Migrator
+from api.infra.packing import unpack
+from api.infra.postgres import Database
 from api.infra.settings import Settings
+from api.metering.hydration import OTHER_EPOCH
 from api.wiring import Core, core
-from bench.machine import HEADROOM
+from bench.machine import HEADROOM, cpu_seconds
 from bench.setting import FEATURE, shop
 
 FEATURES = 5
-COPIED_AT_ONCE = 1_000
+CATALOG = shop(FEATURES)
+AT_ONCE = 1_000
+WALK_SECONDS = 120
+"""A walk that takes longer is measured by how far it came."""
+_PUBLISH = Script.load(publisher.__file__, "publish")
 
 _CUSTOMERS = """
-insert into customers (key, type, created_at, updated_at, catalog_revision)
-select 'c' || n, 'business', $2, $2, $3 from generate_series(0, $1::bigint - 1) as n
+insert into customers (key, type, created_at, updated_at, catalog_revision, published_version)
+select 'c' || n, 'business', $2, $2, $3, 1 from generate_series(0, $1::bigint - 1) as n
 """
 _EVENTS = """
 insert into usage_events (customer_id, operation_id, item, at, feature_id, units)
-select customers.id, 'past-' || features.id, 0, $1, features.id, 7 from customers, features
+select customers.id, '~past' || customers.id, 0, $1, features.id, 7 from customers, features
+where features.key = 'calls'
 """
 _TOTALS = """
 insert into usage_totals (customer_id, feature_id, hour, units)
 select customers.id, features.id, date_trunc('hour', $1::timestamptz), 7 from customers, features
+where features.key = 'calls'
+"""
+_BYTES = """
+select pg_total_relation_size('customers') as customers,
+    (select sum(pg_total_relation_size(inhrelid)) from pg_inherits
+     where inhparent = 'usage_events'::regclass) as events
 """
 _BALANCES = """
 insert into balances (customer_id, feature_id, units)
-select customers.id, features.id, 7 from customers, features
+select customers.id, features.id, 7 from customers, features where features.key = 'calls'
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Populated:
-    """Customers of one number: what they take, and what telling them a new catalog took."""
+    """Customers of one number, and what they take in both stores."""
 
     customers: int
     key: str
-    apply_seconds: float
-    apply_mib: float
+    row_bytes: float
+    event_bytes: float
     snapshot_bytes: float
     counter_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """What bringing a catalog to customers took: to so many of them in so many seconds."""
+
+    customers: int
+    seconds: float
+    cpu: float
+    mib: float
 
 
 async def populate(
     engines: ThrowawayEngines, customers: int, tell: Callable[[str], None]
 ) -> Populated:
-    """Make ``customers`` with five features of two windows each and a past, all of them known.
+    """Make ``customers`` with five features of two windows each and one event each, all known.
 
-    Every snapshot is published by ``headroom catalog apply``. Counters are filled by a first call
+    Rows are written by the record itself. Everybody gets the snapshot that was built for the
+    first, in its own name, through the script that publishes. Counters are filled by a first call
     for one customer of each shard, and copied to the others of the shard, whose past is the same.
     """
     await Migrator(engines.database_url).up()
@@ -73,8 +101,7 @@ async def populate(
         Redis.from_url(engines.redis_url) as redis,
     ):
         at = clock.now()
-        text = shop(FEATURES)
-        revision = await built.revisions.apply(parse(text, "bench.toml"), "bench", "bench", at)
+        revision = await built.revisions.apply(parse(CATALOG, "bench.toml"), "bench", "bench", at)
         past = at - timedelta(days=1, hours=2)
         await built.partitions.ensure([past])
         await built.database.execute(_CUSTOMERS, customers, at, revision.number)
@@ -82,30 +109,32 @@ async def populate(
             await built.database.execute(statement, past)
         await built.database.execute(_BALANCES)
         await built.database.execute("analyze")
-        tell(f"{customers:,}: in the record")
+        weighed = await built.database.fetchrow(_BYTES)
+        assert weighed is not None
         before = await _memory(redis)
-        seconds, mib = await _apply(engines, text.replace("1000000000", "2000000000"))
-        snapshots = await _memory(redis)
-        tell(f"{customers:,}: {seconds:.1f} s to bring a catalog to all, {mib:.0f} MiB")
+        await _publish(built, customers, revision.number, clock)
+        published = await _memory(redis)
         await _fill(built, redis, customers, clock)
-        counters = await _memory(redis)
+        filled = await _memory(redis)
         key, _ = await ApiKeys(built.database).create(
             "bench", ["consume"], at, actor="bench", reason="bench"
         )
+    seconds = (clock.now() - at).total_seconds()
+    tell(f"{customers:,} customers made in {seconds:.0f} s")
     return Populated(
-        customers,
-        key,
-        seconds,
-        mib,
-        (snapshots - before) / customers,
-        (counters - snapshots) / customers,
+        customers=customers,
+        key=key,
+        row_bytes=weighed["customers"] / customers,
+        event_bytes=int(weighed["events"]) / customers,
+        snapshot_bytes=(published - before) / customers,
+        counter_bytes=(filled - published) / customers,
     )
 
 
-async def _apply(engines: ThrowawayEngines, text: str) -> tuple[float, float]:
-    """Apply a catalog as an operator does; return the seconds, and the MiB at most in memory."""
+async def walk(engines: ThrowawayEngines, customers: int) -> Walked:
+    """Apply another catalog as an operator does, and give up after a while; nothing else runs."""
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(text)
+        file.write(CATALOG.replace("1000000000", "2000000000"))
         file.flush()
         since = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
@@ -116,33 +145,65 @@ async def _apply(engines: ThrowawayEngines, text: str) -> tuple[float, float]:
             file.name,
             "--json",
             env={"DATABASE_URL": engines.database_url, "REDIS_URL": engines.redis_url},
-            stdout=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,  # its progress
         )
-        peak = asyncio.create_task(_peak(process.pid))
-        said, _ = await process.communicate()
+        cpu = mib = 0.0
+        while process.returncode is None and time.perf_counter() - since < WALK_SECONDS:
+            cpu = cpu_seconds([process.pid]) or cpu
+            mib = _peak_mib(process.pid) or mib
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await process.wait()
         seconds = time.perf_counter() - since
-        if process.returncode:
-            raise RuntimeError(f"catalog apply: {said.decode()}")
-        return seconds, await peak
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        elif process.returncode:
+            raise RuntimeError("headroom catalog apply failed")
+    async with await Database.open(engines.database_url) as database:
+        moved = await database.fetchval(
+            "select count(*) from customers where catalog_revision ="
+            " (select max(revision) from catalog_revisions)"
+        )
+    if not process.returncode and process.returncode is not None and moved != customers:
+        raise RuntimeError(f"only {moved} of {customers} came to the new catalog")
+    return Walked(moved, seconds, cpu, mib)
 
 
-async def _peak(pid: int) -> float:
-    """Return the most memory that a process had, in MiB, as last seen before its end."""
-    peak = 0.0
+def _peak_mib(pid: int) -> float:
+    """Return the most memory that a process had so far, in MiB; 0 when it has ended."""
     with suppress(FileNotFoundError, ProcessLookupError):
-        while True:
-            status = _status(pid)
-            found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
-            if not found:
-                break
-            peak = int(found[0]) / 1024
-            await asyncio.sleep(0.05)
-    return peak
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    return 0.0
 
 
-def _status(pid: int) -> str:
-    return Path(f"/proc/{pid}/status").read_text()
+async def _publish(built: Core, customers: int, revision: int, clock: SystemClock) -> None:
+    snapshot = await built.holders.snapshot("c0", clock.now())
+    rows = await built.database.fetch("select id, key from customers order by id")
+    assert len(rows) == customers
+    for start in range(0, customers, AT_ONCE):
+        await asyncio.gather(
+            *(
+                _publish_one(
+                    built, row["key"], encode(replace(snapshot, customer_id=row["id"]), revision)
+                )
+                for row in rows[start : start + AT_ONCE]
+            )
+        )
+
+
+async def _publish_one(built: Core, key: str, told: list[str | bytes | int]) -> None:
+    shard = keys.shard_of(key)
+    names = (keys.snapshot(shard, key), keys.counters(shard, key))
+    reply = unpack(await built.door.call(_PUBLISH, shard, names, told))
+    if reply[0] == OTHER_EPOCH:
+        await built.door.renew_epoch(shard)
+        reply = unpack(await built.door.call(_PUBLISH, shard, names, told))
+    if reply[0] != 1:
+        raise RuntimeError(f"the snapshot of {key} was not taken: {reply}")
 
 
 async def _fill(built: Core, redis: Redis, customers: int, clock: SystemClock) -> None:
@@ -154,7 +215,7 @@ async def _fill(built: Core, redis: Redis, customers: int, clock: SystemClock) -
         await built.gate.check(f"c{n}", FEATURE, 1, int(clock.now().timestamp() * 1000))
         samples[shard] = await redis.dump(keys.counters(shard, f"c{n}"))
     numbers = iter(range(customers))
-    while some := [n for n, _ in zip(numbers, range(COPIED_AT_ONCE), strict=False)]:
+    while some := [n for n, _ in zip(numbers, range(AT_ONCE), strict=False)]:
         async with redis.pipeline(transaction=False) as pipe:
             for n in some:
                 shard = keys.shard_of(f"c{n}")

@@ -169,7 +169,8 @@ def figures(beside: Measured, apart: Measured) -> dict[str, float]:
 def report(measured: Measured, tell: Callable[[str], None]) -> None:
     """Print one line a server: medians over the rounds, and the ratio to B.
 
-    CPU is in microseconds a decision; the share of the loader and of both cores is of the time.
+    CPU is in microseconds a decision. Shares are of the time: of the server, which has its core to
+    itself when its share is that of the core; of the loader; and of both cores, whoever used them.
     """
     base = measured[BASE]
     beside = list(base[0].beside)
@@ -177,7 +178,7 @@ def report(measured: Measured, tell: Callable[[str], None]) -> None:
         f"{'':23}{'CPU us':>8}{'of B':>7}{'per s':>9}{'of B':>7}{'1/CPU':>8}{'p50 ms':>8}"
         f"{'p99 ms':>8}{'of B':>7}"
         + "".join(f"{name:>12}" for name in beside)
-        + f"{'loader':>8}{'cores busy':>13}"
+        + f"{'server':>8}{'loader':>8}{'cores busy':>13}"
     )
     for name, rounds in measured.items():
         own = median(r.cpu_us for r in rounds)
@@ -190,6 +191,7 @@ def report(measured: Measured, tell: Callable[[str], None]) -> None:
         )
         for other in beside:
             line += f"{median(r.beside_us(other) for r in rounds):12.1f}"
+        server = median(r.cpu / r.seconds for r in rounds)
         loader = median(r.loader_cpu / r.seconds for r in rounds)
         busy = [median(r.busy[core] for r in rounds) for core in (SERVER_CORE, OTHER_CORE)]
-        tell(f"{line}{loader:8.0%}{busy[0]:7.0%}{busy[1]:6.0%}")
+        tell(f"{line}{server:8.0%}{loader:8.0%}{busy[0]:7.0%}{busy[1]:6.0%}")

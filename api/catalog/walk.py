@@ -47,7 +47,7 @@ async def walk(
     total = await database.fetchval(_sql.count_behind, newest.number)
     done = 0
     progress(done, total)
-    while await database.fetchval(_sql.count_behind, newest.number):
+    while await database.fetchval(_sql.any_behind, newest.number):
         moved = await _batch(database, revisions, newest, at)
         done += len(moved)
         try:

@@ -5,11 +5,13 @@ Of plans the largest limit counts, and add-ons add theirs times quantity.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeGuard
 
 from api.domain.catalog import MAX_UNITS, Limit, PlanFeature, Scalar, WindowKind
+
+_KINDS = tuple(WindowKind)
 
 
 def combine(
@@ -27,7 +29,20 @@ def combine(
     adding = [(o, n) for o, n in extra if o.enabled]
     if not enabled and not adding:
         return None
+    if len(enabled) == 1 and not adding and _in_order(enabled[0].limits):
+        return enabled[0]  # of most customers: one plan, told shortest window first
     base = enabled or [PlanFeature(adding[0][0].feature)]
+    return PlanFeature(
+        feature=base[0].feature,
+        value=_combined_value([o.value for o in enabled], [(o.value, n) for o, n in adding]),
+        limits=_limits(base, adding, alone=not enabled),
+    )
+
+
+def _limits(
+    base: Sequence[PlanFeature], adding: Iterable[tuple[PlanFeature, int]], *, alone: bool
+) -> tuple[Limit, ...]:
+    """Return what limits ``base`` together; ``alone``: no plan offers what the add-ons add to."""
     limits: dict[WindowKind, Limit] = {}
     common = set.intersection(*({x.window for x in o.limits} for o in base))
     for offer in base:
@@ -41,16 +56,12 @@ def combine(
         for limit in offer.limits:
             known = limits.get(limit.window)
             if known is None:
-                if not enabled or limit.overage:
+                if alone or limit.overage:
                     limits[limit.window] = replace(limit, units=_times(limit.units, quantity))
             else:
                 added = _plus(known.units, _times(limit.units, quantity))
                 limits[limit.window] = replace(known, units=added)
-    return PlanFeature(
-        feature=base[0].feature,
-        value=_combined_value([o.value for o in enabled], [(o.value, n) for o, n in adding]),
-        limits=tuple(limits[kind] for kind in WindowKind if kind in limits),
-    )
+    return tuple(limits[kind] for kind in _KINDS if kind in limits)
 
 
 def _combined_value(
@@ -67,6 +78,12 @@ def _combined_value(
         else:
             value = added if value is None else max(value, added, key=_rank_of_value)
     return value
+
+
+def _in_order(limits: Sequence[Limit]) -> bool:
+    """Tell whether there is at most one limit of each window, the shortest first."""
+    windows = [limit.window for limit in limits]
+    return windows == [kind for kind in _KINDS if kind in windows]
 
 
 def _size(limit: Limit) -> tuple[int, int]:

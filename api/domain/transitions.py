@@ -60,6 +60,8 @@ def carried(
     frames = _frames(after)
     present = lasting(pins, at)
     for slot, old_frame in _frames(before).items():
+        if slot not in present and frames.get(slot) == old_frame:
+            continue  # nothing moves it
         present[slot] = window_at(old_frame, at, pins.get(slot))
     kept: dict[Slot, Window] = {}
     for slot, window in present.items():

@@ -13,6 +13,7 @@ from __future__ import annotations
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from api.domain.catalog import WindowKind
@@ -23,6 +24,7 @@ FIXED_SECONDS = {
 }
 """Windows whose length never depends on a calendar; they begin at multiples of it since 1970."""
 
+_DAYS = {WindowKind.DAY: 1, WindowKind.WEEK: 7}
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -61,8 +63,16 @@ def window_at(frame: Frame, at: datetime, pin: Window | None = None) -> Window:
         return pin
     if frame.kind is WindowKind.LIFETIME:
         return Window(_BEGINNING, None)
-    index = _index_at(frame, at)
-    return Window(_boundary(frame, index), _boundary(frame, index + 1))
+    index = _guess(frame, at)
+    start = _boundary(frame, index)
+    while start > at:
+        index -= 1
+        start = _boundary(frame, index)
+    end = _boundary(frame, index + 1)
+    while end <= at:
+        index += 1
+        start, end = end, _boundary(frame, index + 1)
+    return Window(start, end)
 
 
 def next_windows(frame: Frame, at: datetime, count: int, pin: Window | None = None) -> list[Window]:
@@ -87,16 +97,6 @@ def moved(old: Window, new: Frame, at: datetime) -> Window:
     reached = window_at(new, old.ends_at)
     end = old.ends_at if reached.starts_at == old.ends_at else reached.ends_at
     return Window(old.starts_at, end)
-
-
-def _index_at(frame: Frame, at: datetime) -> int:
-    """Return the largest i with boundary(i) <= at."""
-    guess = _guess(frame, at)
-    while _boundary(frame, guess) > at:
-        guess -= 1
-    while _boundary(frame, guess + 1) <= at:
-        guess += 1
-    return guess
 
 
 def _guess(frame: Frame, at: datetime) -> int:
@@ -129,21 +129,29 @@ def _boundary(frame: Frame, index: int) -> datetime:
 
     Two are equal only where a zone left out a whole day: that day has no window.
     """
-    if frame.kind in FIXED_SECONDS:
-        return _BEGINNING + timedelta(seconds=index * FIXED_SECONDS[frame.kind])
-    days = {WindowKind.DAY: 1, WindowKind.WEEK: 7}.get(frame.kind)
-    if frame.anchor is not None:
-        if days is not None:
-            return frame.anchor + timedelta(days=index * days)
-        return _plus_months(frame.anchor, index * _months(frame))
-    zone = ZoneInfo(frame.zone)
+    seconds = FIXED_SECONDS.get(frame.kind)
+    if seconds is not None:
+        return _BEGINNING + timedelta(seconds=index * seconds)
+    if frame.anchor is None:
+        return _calendar_start(frame.kind, frame.zone, index, _months(frame))
+    days = _DAYS.get(frame.kind)
+    if days is not None:
+        return frame.anchor + timedelta(days=index * days)
+    return _plus_months(frame.anchor, index * _months(frame))
+
+
+# Whoever lives in one zone has the same days and months, and a catalog may move a million of them.
+@lru_cache(maxsize=4096)
+def _calendar_start(kind: WindowKind, zone: str, index: int, months: int) -> datetime:
+    days = _DAYS.get(kind)
     if days is not None:
         # 1970-01-01 was a Thursday; weeks begin on Monday, three days before it.
-        offset = -3 if frame.kind is WindowKind.WEEK else 0
+        offset = -3 if kind is WindowKind.WEEK else 0
         day = (_BEGINNING + timedelta(days=index * days + offset)).date()
-        return _local_start(datetime.combine(day, time(0)), zone)
-    month = 1970 * 12 + index * _months(frame)
-    return _local_start(datetime(month // 12, month % 12 + 1, 1), zone)  # noqa: DTZ001 - wall time
+        return _local_start(datetime.combine(day, time(0)), ZoneInfo(zone))
+    month = 1970 * 12 + index * months
+    wall = datetime(month // 12, month % 12 + 1, 1)  # noqa: DTZ001 - wall time
+    return _local_start(wall, ZoneInfo(zone))
 
 
 def _local_start(wall: datetime, zone: ZoneInfo) -> datetime:

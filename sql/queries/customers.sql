@@ -53,8 +53,12 @@ select * from customers where catalog_revision < $1
 order by catalog_revision, id limit $2 for no key update;
 
 -- name: count_behind :one
--- customers_behind.
+-- customers_behind. All that are behind are read, so this is asked once a walk.
 select count(*) from customers where catalog_revision < $1;
+
+-- name: any_behind :one
+-- customers_behind, its first row.
+select exists (select from customers where catalog_revision < $1);
 
 -- name: advance :many
 -- The version grows by one for each; the caller holds the row locks.
