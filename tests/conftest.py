@@ -31,6 +31,7 @@ from api.infra.engines.throwaway import ThrowawayEngines
 from api.infra.migrations import Migrator
 from api.infra.postgres import Database, connect
 from tests.support.clock import FakeClock
+from tests.support.roads_taken import summary
 
 EnginesFactory: TypeAlias = Callable[..., Awaitable[ThrowawayEngines]]
 
@@ -40,6 +41,13 @@ _numbers = count(1)
 # How long an example takes says what else the machine did, not whether the code is right.
 settings.register_profile("headroom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("headroom")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was compared by how many generated cases: a proof shows its size."""
+    told = summary(terminalreporter.getreports("passed"))
+    if told is not None:
+        terminalreporter.write_line(told)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
