@@ -129,14 +129,19 @@ async def join(
         for key, value in zip(keys, await asyncio.gather(*tasks), strict=True):
             out[key] = value
     except Exception:
-        for task in tasks:
-            task.cancel()
+        _cancel(tasks)
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
     finally:
         # An error's traceback names this frame, and a failed task its error: no cycle of them.
         tasks.clear()
     return out
+
+
+def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    # In a frame of its own: a name for a task in that of ``join`` would outlive the loop.
+    for task in tasks:
+        task.cancel()
 
 
 def settle(pending: Sequence[Coroutine[Any, Any, Any]]) -> None:
