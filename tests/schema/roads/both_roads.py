@@ -49,8 +49,8 @@ class Outcome:
             "retry after": self.retry_after_seconds,
             "raised": self.raised,
             "members": sorted(body),
-            "data": _ordered(body.get("data")),
-            "errors": _ordered(body.get("errors")),
+            "data": ordered(body.get("data")),
+            "errors": ordered(body.get("errors")),
             "calls": self.calls,
             "batches": self.batches,
             "logged": self.logged,
@@ -137,9 +137,10 @@ def difference(case: Case, one: Outcome, other: Outcome) -> str | None:
 _BESIDES = ("calls", "batches", "logged", "retry after", "left")
 
 
-def _ordered(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
+def ordered(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
+    """Return JSON of which the order of keys counts where it is compared."""
     if isinstance(value, dict):
-        return [(key, _ordered(inner)) for key, inner in value.items()]
+        return [(key, ordered(inner)) for key, inner in value.items()]
     if isinstance(value, list):
-        return [_ordered(inner) for inner in value]
+        return [ordered(inner) for inner in value]
     return value

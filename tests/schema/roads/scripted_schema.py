@@ -63,10 +63,10 @@ class Play:
     def end(self, place: str, rng: Random, type_: GraphQLOutputType) -> Any:  # noqa: ANN401
         """Return what a resolver gives, or raise."""
         if rng.random() < self._temper.raised:
-            failure = error(rng)
-            if rng.random() < 0.1:
-                return failure
-            raise failure
+            # No name is kept of what is raised: its traceback would tie it to this frame.
+            if rng.random() < self._temper.returned:
+                return error(rng)
+            raise error(rng)
         return self._values.value(rng, type_, place, self._temper)
 
     async def wait(self, rng: Random) -> None:
@@ -117,11 +117,12 @@ class Stage:
         self.schema: strawberry.Schema
         self.values: ScriptedValues
         self.play: Play
-        self.context: Context
+        self.context: Context | None
+        """The one that resolvers must be handed; None where whoever serves them makes it."""
         self.attributes: dict[tuple[str, str], GraphQLOutputType] = {}
         """What the schema says of attributes, by type and the name that Python has for them."""
 
-    def open(self, seed: int, temper: Temper, context: Context) -> Play:
+    def open(self, seed: int, temper: Temper, context: Context | None) -> Play:
         """Begin a new play, of one request."""
         self.play = Play(self.values, seed, temper)
         self.context = context
@@ -192,7 +193,8 @@ def _scripted(
             kwargs = dict(signature.bind(*args, **kwargs).arguments)
             kwargs.pop("self", None)
         info = kwargs.pop("info", None)
-        if info is not None and info.context is not stage.context:
+        wrong = stage.context is not None and info is not None and info.context is not stage.context
+        if wrong:
             raise AssertionError("a resolver was handed another request's context")
         arguments = ", ".join(f"{name}={kwargs[name]!r}" for name in sorted(kwargs))
         return stage.play.begin(args[0] if args else None, label, arguments)

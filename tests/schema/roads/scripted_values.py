@@ -74,6 +74,8 @@ class Temper:
     """Values of another type."""
     raised: float = 0.0
     """Errors instead of a value."""
+    returned: float = 0.1
+    """Of these, errors that are given back instead of being raised."""
     slow: float = 0.5
     """Resolvers that wait before they end."""
     loaded: float = 0.15
