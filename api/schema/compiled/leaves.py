@@ -73,7 +73,10 @@ def general(type_: GraphQLLeafType, parent: str, field: str, *, null: bool) -> C
 
     def complete(value: Any) -> Any:  # noqa: ANN401 - whatever a resolver gave
         if isinstance(value, Exception):
-            raise value
+            try:
+                raise value
+            finally:
+                del value  # its traceback names this frame
         if value is None or value is Undefined:
             if null:
                 return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from types import CoroutineType
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias, cast
 
 from graphql import FieldNode, GraphQLError, get_location, located_error
 
@@ -95,36 +95,72 @@ def located(error: Exception, site: Site, path: Path) -> GraphQLError:
     return located_error(error, site.nodes, _keys(path))
 
 
-async def or_null(run: Run, pending: Pending, site: Site, path: Path) -> object:
-    """Complete a position that becomes null by an error."""
+class Owed:
+    """Coroutines that are closed together with whoever was to await them, if that never began.
+
+    A task that is cancelled before its first step drops what it was given.
+    """
+
+    __slots__ = ("all",)
+
+    def __init__(self, coroutines: Sequence[Pending]) -> None:
+        self.all = coroutines
+
+    def __del__(self) -> None:
+        for one in self.all:
+            one.close()
+
+
+def or_null(run: Run, pending: Pending, site: Site, path: Path) -> Pending:
+    """Return what completes a position that becomes null by an error."""
+    return cast("Pending", _or_null(run, Owed((pending,)), site, path))
+
+
+def or_raise(pending: Pending, site: Site, path: Path) -> Pending:
+    """Return what completes a position that may not be null. It raises: GraphQLError, located."""
+    return cast("Pending", _or_raise(Owed((pending,)), site, path))
+
+
+def join(
+    out: dict[str, Any] | list[Any], keys: Sequence[Any], pending: Sequence[Pending]
+) -> Pending:
+    """Return what puts all that is pending into ``out`` at ``keys``, and gives it.
+
+    A single one needs no task; more start in one turn, so that loaders see them together.
+    It raises: GraphQLError, the first one; the others are cancelled.
+    """
+    return cast("Pending", _join(out, keys, Owed(pending)))
+
+
+def rethrow(value: Exception) -> NoReturn:
+    """Raise what a resolver gave instead of raising it. Raises: Exception, that one."""
     try:
-        return await pending
+        raise value
+    finally:
+        del value  # its traceback names this frame
+
+
+async def _or_null(run: Run, owed: Owed, site: Site, path: Path) -> object:
+    try:
+        return await owed.all[0]
     except Exception as error:  # noqa: BLE001 - whatever a resolver raises is told, bugs masked
         run.add(error, site, path)
         return None
 
 
-async def or_raise(pending: Pending, site: Site, path: Path) -> object:
-    """Complete a position that may not be null. Raises: GraphQLError, located."""
+async def _or_raise(owed: Owed, site: Site, path: Path) -> object:
     try:
-        return await pending
+        return await owed.all[0]
     except Exception as error:  # noqa: BLE001 - it goes on, located
         raise located(error, site, path) from None
 
 
-async def join(
-    out: dict[str, Any] | list[Any], keys: Sequence[Any], pending: Sequence[Pending]
-) -> object:
-    """Put what is pending into ``out`` at ``keys``, and return it.
-
-    A single one needs no task; more start in one turn, so that loaders see them together.
-    Raises: GraphQLError, the first one; the others are cancelled.
-    """
-    if len(pending) == 1:
-        out[keys[0]] = await pending[0]
+async def _join(out: dict[str, Any] | list[Any], keys: Sequence[Any], owed: Owed) -> object:
+    if len(owed.all) == 1:
+        out[keys[0]] = await owed.all[0]
         return out
     loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(one) for one in pending]
+    tasks = [loop.create_task(one) for one in owed.all]
     try:
         for key, value in zip(keys, await asyncio.gather(*tasks), strict=True):
             out[key] = value

@@ -82,6 +82,7 @@ class Writer:
             "located": running.located,
             "or_null": running.or_null,
             "or_raise": running.or_raise,
+            "rethrow": running.rethrow,
             "settle": running.settle,
             "iterated": iterated,
             "Waits": CoroutineType,
@@ -148,7 +149,9 @@ class Writer:
         name = self._name("field")
         self._lines += [
             f"async def {name}(run, s, path):",
-            *_in(["try:", *_in(lines), *_except(place, place.type, place.path, "return None")]),
+            *_in(
+                ["try:", *_in(lines), *_except(place, place.type, place.path, "v", "return None")]
+            ),
         ]
         return name
 
@@ -168,7 +171,7 @@ class Writer:
         lines += steps.lines
         if steps.waits:
             lines += _guarded(place, place.type, result, place.path)
-        handled = _except(place, place.type, place.path, f"{result} = None")
+        handled = _except(place, place.type, place.path, "v", f"{result} = None")
         return _Steps(["try:", *_in(lines), *handled], steps.waits)
 
     def _complete(
@@ -200,7 +203,7 @@ class Writer:
             f"if {value} is None:",
             f"    {result} = None" if null else f"    raise TypeError({message!r})",
             f"elif isinstance({value}, Exception):",
-            f"    raise {value}",
+            f"    rethrow({value})",
             "else:",
             *_in(steps.lines),
         ]
@@ -219,7 +222,7 @@ class Writer:
         lines += steps.lines
         if steps.waits:
             lines += _guarded(place, type_, done, here)
-        each = ["try:", *_in(lines), *_except(place, type_, here, f"{done} = None")]
+        each = ["try:", *_in(lines), *_except(place, type_, here, item, f"{done} = None")]
         all_ = f"{value} if type({value}) in (list, tuple) else iterated({value}, {place.words!r})"
         loop = [
             f"for {index}, {item} in enumerate({all_}):",
@@ -327,11 +330,12 @@ def _waiting(body: list[str], out: str, waits: Sequence[tuple[str, str]]) -> lis
     ]
 
 
-def _except(place: _Place, type_: GraphQLOutputType, path: str, null: str) -> list[str]:
-    """Return what a position of ``type_`` does about an error."""
+def _except(place: _Place, type_: GraphQLOutputType, path: str, value: str, null: str) -> list[str]:
+    """Return what a position of ``type_`` does about an error, which ``value`` may itself be."""
+    lines = ["except Exception as e:", f"    {value} = None"]  # its traceback names this frame
     if isinstance(type_, GraphQLNonNull):
-        return ["except Exception as e:", f"    raise located(e, {place.site}, {path}) from None"]
-    return ["except Exception as e:", f"    run.add(e, {place.site}, {path})", f"    {null}"]
+        return [*lines, f"    raise located(e, {place.site}, {path}) from None"]
+    return [*lines, f"    run.add(e, {place.site}, {path})", f"    {null}"]
 
 
 def _guarded(place: _Place, type_: GraphQLOutputType, result: str, path: str) -> list[str]:
