@@ -55,9 +55,11 @@ class Play:
         made = getattr(source, "__dict__", {}).get("scripted")
         own = made.place if isinstance(made, Made) else type(source).__name__
         place = f"{own}.{field}({arguments})"
-        self._occurrences[place] += 1
         self.calls.append(place)
-        place = f"{place}#{self._occurrences[place]}"
+        if field.startswith("Mutation."):
+            # Actions have an order; of other fields none is promised within one instant.
+            self._occurrences[place] += 1
+            place = f"{place}#{self._occurrences[place]}"
         return place, self._rng(place)
 
     def end(self, place: str, rng: Random, type_: GraphQLOutputType) -> Any:  # noqa: ANN401
