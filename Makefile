@@ -28,7 +28,7 @@ fmt: environment  ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: environment  ## Measure speed and size on this machine (ARGS="consume" for one part)
+bench: environment  ## Measure speed and size on this machine (ARGS="requests growth", ARGS=--help)
 	@$(BIN)/python -m bench $(ARGS)
 
 requirements:  ## Lock the dependencies again, with hashes (needs uv; ARGS="--upgrade" for newer ones)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable, Mapping
 
 from bench import credits as debits
@@ -99,4 +100,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    # However it is ended, nothing that it started is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     asyncio.run(main())

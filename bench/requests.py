@@ -161,8 +161,6 @@ def figures(beside: Measured, apart: Measured) -> dict[str, float]:
     if GRAPHQL in apart:
         found["rate"] = ratio(apart[GRAPHQL], apart[BASE], lambda r: r.rate)
         found["p99"] = ratio(apart[GRAPHQL], apart[BASE], lambda r: r.p99)
-        found["rate beside"] = ratio(beside[GRAPHQL], beside[BASE], lambda r: r.rate)
-        found["p99 beside"] = ratio(beside[GRAPHQL], beside[BASE], lambda r: r.p99)
     return found
 
 

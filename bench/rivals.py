@@ -106,10 +106,6 @@ class Field:
     rivals: list[Rival]
     beside: Mapping[str, int]
 
-    def find(self, name: str) -> Rival | None:
-        """Return the rival of that name, if it takes part."""
-        return next((rival for rival in self.rivals if rival.name == name), None)
-
 
 @asynccontextmanager
 async def field(
