@@ -65,11 +65,13 @@ async def test_one_server_takes_over_the_address_of_another_and_no_request_fails
         "one", "--no-worker", "--reuse-port", HEADROOM_UNREADY_SECONDS="1"
     ) as first:
         port = first.address.rpartition(":")[2]
-        async with streaming(first.address, key, FEATURE) as stream:
-            async with site.serving("two", "--reuse-port", "--port", port) as second:
-                assert await asyncio.to_thread(first.stop) == 0
-                await stream.more(100)
-                stream.end()
+        async with (
+            streaming(first.address, key, FEATURE) as stream,
+            site.serving("two", "--reuse-port", "--port", port) as second,
+        ):
+            assert await asyncio.to_thread(first.stop) == 0
+            await stream.more(100)
+            stream.end()
         assert stream.failures == []
         assert len(stream.by_process) == 2
     assert second.process.returncode == 0

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import chain
 from pathlib import Path
 
 import httpx
@@ -79,7 +80,7 @@ async def test_every_process_holds_the_one_limit_and_knows_each_others_operation
     async def ask(caller: Caller) -> list[int]:
         return [(await caller.consume(key, "posts")).status_code for _ in range(20)]
 
-    answers = sum(await asyncio.gather(*map(ask, callers)), [])
+    answers = list(chain.from_iterable(await asyncio.gather(*map(ask, callers))))
     assert answers.count(200) == _LIMIT - 1
     assert set(answers) == {200, 429}
 

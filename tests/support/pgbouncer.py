@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-from api.domain.errors import Unavailable
 from api.infra.engines import launch
 from api.infra.engines.identity import Identity
 from api.infra.postgres import Database
@@ -78,7 +77,7 @@ class PgBouncer:
         command = [program(), "-q", str(self._configuration)]
         identity = self._identity
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - the system's own program
+            self._process = subprocess.Popen(  # noqa: S603, ASYNC220 - quick, the system's own
                 [
                     sys.executable,
                     str(Path(launch.__file__)),
@@ -145,7 +144,7 @@ def every_pool_through(bouncer: PgBouncer) -> Iterator[None]:
     """
     plainly: Callable[..., Any] = Database.open.__func__  # type: ignore[attr-defined]
 
-    async def open_pooled(cls: type[Database], dsn: str, **options: Any) -> Database:
+    async def open_pooled(cls: type[Database], dsn: str, /, **options: Any) -> Database:
         if options.get("direct_dsn") is None:
             options["direct_dsn"] = dsn
             dsn = bouncer.url(dsn)
@@ -153,19 +152,8 @@ def every_pool_through(bouncer: PgBouncer) -> Iterator[None]:
         return opened
 
     before = Database.__dict__["open"]
-    Database.open = classmethod(open_pooled)  # type: ignore[method-assign, assignment]
+    type.__setattr__(Database, "open", classmethod(open_pooled))
     try:
         yield
     finally:
-        Database.open = before  # type: ignore[method-assign]
-
-
-async def answers(bouncer: PgBouncer, database_url: str) -> bool:
-    """Tell whether a statement gets through."""
-    try:
-        async with await Database.open(
-            bouncer.url(database_url), direct_dsn=database_url
-        ) as database:
-            return await database.fetchval("select 1") == 1
-    except Unavailable:
-        return False
+        type.__setattr__(Database, "open", before)
