@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -186,6 +187,11 @@ async def test_an_idle_connection_is_served_until_its_own_time_while_its_server_
         (old,) = serving_pids(server)
         async with httpx.AsyncClient(base_url=server.address) as client:
             first = await client.get("/healthz")
+            # What was built before it answered is nothing that a garbage collector looks at.
+            figures = (await client.get("/metrics")).text
+            frozen = re.search(r"^headroom_gc_frozen_objects (\S+)$", figures, re.MULTILINE)
+            assert frozen is not None
+            assert float(frozen[1]) > 100_000
             server.process.send_signal(signal.SIGHUP)
             await until(lambda: len(serving_pids(server) - {old}) == 1)
             last = await client.get("/healthz")
