@@ -61,11 +61,16 @@ def version() -> tuple[int, int]:
 class PgBouncer:
     """One PgBouncer, to be killed and started again."""
 
-    def __init__(self, folder: Path, identity: Identity, configuration: Path) -> None:
+    def __init__(self, folder: Path, host: str, identity: Identity, configuration: Path) -> None:
         self.folder = folder
+        self._host = host
         self._identity = identity
         self._configuration = configuration
         self._process: subprocess.Popen[bytes] | None = None
+
+    def stands_before(self, database_url: str) -> bool:
+        """Tell whether that database is of the server behind this."""
+        return _host(database_url) == self._host
 
     def url(self, database_url: str) -> str:
         """Return the address of the same database through this."""
@@ -115,7 +120,7 @@ async def pgbouncer_before(
     identity = Identity.for_folder(folder)
     identity.give(folder)
     folder.chmod(0o755)
-    (host,) = parse_qs(urlsplit(database_url).query)["host"]
+    host = _host(database_url)
     configuration = folder / "pgbouncer.ini"
     configuration.write_text(
         _INI.format(
@@ -127,7 +132,7 @@ async def pgbouncer_before(
         )
     )
     configuration.chmod(0o644)
-    bouncer = PgBouncer(folder, identity, configuration)
+    bouncer = PgBouncer(folder, host, identity, configuration)
     try:
         await bouncer.start()
         yield bouncer
@@ -145,7 +150,7 @@ def every_pool_through(bouncer: PgBouncer) -> Iterator[None]:
     plainly: Callable[..., Any] = Database.open.__func__  # type: ignore[attr-defined]
 
     async def open_pooled(cls: type[Database], dsn: str, /, **options: Any) -> Database:
-        if options.get("direct_dsn") is None:
+        if options.get("direct_dsn") is None and bouncer.stands_before(dsn):
             options["direct_dsn"] = dsn
             dsn = bouncer.url(dsn)
         opened: Database = await plainly(cls, dsn, **options)
@@ -157,3 +162,8 @@ def every_pool_through(bouncer: PgBouncer) -> Iterator[None]:
         yield
     finally:
         type.__setattr__(Database, "open", before)
+
+
+def _host(database_url: str) -> str:
+    (host,) = parse_qs(urlsplit(database_url).query).get("host", [""])
+    return host
