@@ -6,7 +6,7 @@ BIN := .venv/bin
 # longer with it than without.
 POOLED := tests/gates tests/ledger tests/metering tests/billing/test_inbox.py \
   tests/billing/test_worker.py tests/catalog/test_publisher.py tests/app/test_worker.py \
-  --ignore-glob='*_machine.py' --ignore-glob='*_life*.py'
+  --ignore-glob='*_machine.py' --ignore-glob='*_life*.py' --ignore-glob='*_model.py'
 
 .DEFAULT_GOAL := help
 .PHONY: help environment run test test-system check fmt bench requirements clean

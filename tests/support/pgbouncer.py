@@ -69,8 +69,8 @@ class PgBouncer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def stands_before(self, database_url: str) -> bool:
-        """Tell whether that database is of the server behind this."""
-        return _host(database_url) == self._host
+        """Tell whether that address is of the server behind this, and asks nothing of a session."""
+        return parse_qs(urlsplit(database_url).query) == {"host": [self._host]}
 
     def url(self, database_url: str) -> str:
         """Return the address of the same database through this."""
@@ -120,7 +120,7 @@ async def pgbouncer_before(
     identity = Identity.for_folder(folder)
     identity.give(folder)
     folder.chmod(0o755)
-    host = _host(database_url)
+    (host,) = parse_qs(urlsplit(database_url).query)["host"]
     configuration = folder / "pgbouncer.ini"
     configuration.write_text(
         _INI.format(
@@ -162,8 +162,3 @@ def every_pool_through(bouncer: PgBouncer) -> Iterator[None]:
         yield
     finally:
         type.__setattr__(Database, "open", before)
-
-
-def _host(database_url: str) -> str:
-    (host,) = parse_qs(urlsplit(database_url).query).get("host", [""])
-    return host
