@@ -31,6 +31,7 @@ from api.infra.engines.throwaway import ThrowawayEngines
 from api.infra.migrations import Migrator
 from api.infra.postgres import Database, connect
 from tests.support.clock import FakeClock
+from tests.support.pgbouncer import every_pool_through, pgbouncer_before
 from tests.support.roads_taken import summary
 
 EnginesFactory: TypeAlias = Callable[..., Awaitable[ThrowawayEngines]]
@@ -50,9 +51,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(told)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pgbouncer",
+        action="store_true",
+        help="lead every pool through a PgBouncer in transaction mode; needs the program",
+    )
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def engines() -> AsyncGenerator[ThrowawayEngines]:
-    async with ThrowawayEngines.start() as started:
+async def engines(request: pytest.FixtureRequest) -> AsyncGenerator[ThrowawayEngines]:
+    async with AsyncExitStack() as stack:
+        started = await stack.enter_async_context(ThrowawayEngines.start())
+        if request.config.getoption("--pgbouncer"):
+            bouncer = await stack.enter_async_context(pgbouncer_before(started.database_url))
+            stack.enter_context(every_pool_through(bouncer))
         yield started
 
 

@@ -7,7 +7,6 @@ it side by side. Settings come from the environment.
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
 import os
 import socket
@@ -34,9 +33,6 @@ def main() -> None:
     settings = Settings.from_environment(os.environ | settings_from(asked.settings))
     configure_logging(settings.log_level)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    # What is loaded by now stays: a collector that walks it again and again costs latency.
-    gc.collect()
-    gc.freeze()
     sock = socket.socket(fileno=asked.listen)
     uvloop.run(serve(settings, SystemClock(), sock, asked.ready))
 

@@ -1,33 +1,81 @@
-"""uvicorn around the application: one socket, no access log, a stop that lets requests end."""
+"""uvicorn around the application: one socket, no access log, a stop that no request notices.
+
+A process that leaves stops accepting, and answers on: what is under way, and what still comes on
+connections that are open. Each of those answers is the last of its connection and says so, and a
+client opens its next one to whoever listens now. A connection on which nothing comes is closed by
+its own time, as it is on any other day; so leaving adds no race to those that HTTP has.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.infra.clock import Clock
-from api.infra.lifetime import asked_to_stop, tell_ready
+from api.infra.lifetime import asked_to_stop, first_of, tell_ready, told_by
 from api.infra.settings import Settings
+from api.infra.telemetry import gauge
+from api.web import decision_metrics
 from api.wiring.serving import serving
 
-LONGEST_DRAIN_SECONDS = 10
-"""How long requests under way may take to end once the process was told to stop."""
+_POLL_SECONDS = 0.05
+_LAST = (b"connection", b"close")
+
+_FROZEN = gauge(
+    "gc_frozen_objects", "Objects of a serving process that the garbage collector leaves alone"
+)
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it answers, and leaves signals to its caller."""
+    """A server that says when it answers, leaves in peace, and leaves signals to its caller."""
 
-    def __init__(self, config: uvicorn.Config, ready: int | None) -> None:
+    def __init__(self, config: uvicorn.Config, ready: int | None, settings: Settings) -> None:
         super().__init__(config)
         self._ready = ready
+        self._drain_seconds = settings.drain_seconds
+        # Past its own time no idle connection is left to wait for.
+        self._linger_seconds = min(settings.keep_alive_seconds, settings.drain_seconds)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # All that is built by now stays: a collector that walks it again and again costs latency.
+        gc.collect()
+        gc.freeze()
+        _FROZEN.set(gc.get_freeze_count())
         tell_ready(self._ready)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no connection more, let those there are end, and cut off what takes too long."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._drain_seconds
+        for server in self.servers:
+            server.close()
+        for sock in sockets or ():
+            sock.close()
+        state = self.server_state
+        # A list of its own: requests that were read before keep the one they began with, so that
+        # of several that came at once on one connection only the newest is answered as the last.
+        state.default_headers = [*state.default_headers, _LAST]
+        for connection in list(state.connections):
+            if not isinstance(connection, HttpToolsProtocol):
+                connection.shutdown()  # a WebSocket is told to come again
+            elif connection.cycle is not None:
+                connection.cycle.keep_alive = False
+        until = loop.time() + self._linger_seconds
+        # First a pause in any case: what was just accepted is among them a moment later.
+        await asyncio.sleep(_POLL_SECONDS)
+        while state.connections and loop.time() < until:  # noqa: ASYNC110 - the library has no event
+            await asyncio.sleep(_POLL_SECONDS)
+        # A timeout of 0 would wait for ever.
+        self.config.timeout_graceful_shutdown = max(1, round(deadline - loop.time()))
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -35,8 +83,13 @@ class _Server(uvicorn.Server):
 
 
 async def serve(settings: Settings, clock: Clock, sock: socket.socket, ready: int | None) -> None:
-    """Answer on ``sock`` until SIGTERM or SIGINT; then let requests end, and stop."""
-    with asked_to_stop() as asked:
+    """Answer on ``sock`` until told to stop; then let requests end, and stop.
+
+    SIGTERM and SIGINT end the whole server: ``/readyz`` says so at once, and new connections are
+    taken for a while, so that whoever sends them learns it first. SIGHUP says that another process
+    answers on the same socket already, and nobody need know.
+    """
+    with asked_to_stop() as stop, told_by(signal.SIGHUP) as replaced:
         async with serving(settings, clock) as application:
             config = uvicorn.Config(
                 application,
@@ -49,12 +102,18 @@ async def serve(settings: Settings, clock: Clock, sock: socket.socket, ready: in
                 server_header=False,
                 # Forwarded headers are an outsider's word; the socket's address is a fact.
                 proxy_headers=False,
-                timeout_graceful_shutdown=LONGEST_DRAIN_SECONDS,
+                timeout_keep_alive=settings.keep_alive_seconds,
             )
-            server = _Server(config, ready)
+            server = _Server(config, ready, settings)
             running = asyncio.create_task(server.serve(sockets=[sock]), name="uvicorn")
-            stopping = asyncio.create_task(asked.wait())
-            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            leaving = asyncio.create_task(first_of(stop, replaced))
+            await asyncio.wait({running, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                application.leave()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(running), settings.unready_seconds)
             server.should_exit = True
-            stopping.cancel()
+            leaving.cancel()
             await running
+            # What was answered since the figures were last told.
+            decision_metrics.tell_all()

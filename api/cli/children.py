@@ -1,4 +1,4 @@
-"""The processes that a server is made of: started, waited for, started again, stopped.
+"""The processes that a server is made of: started, waited for, started again, renewed, stopped.
 
 Each is a session of its own, so that Ctrl-C reaches the parent alone, and is killed by the kernel
 when the parent dies. A process that ends by itself is started again, later each time it happens
@@ -27,6 +27,7 @@ LONGEST_PAUSE_SECONDS = 10.0
 LASTING_SECONDS = 30.0
 """A process that lived for so long was well: its end is no reason to wait."""
 PATIENCE_SECONDS = 15.0
+"""How long a process may take to end, beside what it waits for."""
 _POLL_SECONDS = 0.02
 
 
@@ -34,47 +35,31 @@ class DidNotStart(Unavailable):
     """A process of ours ended before it did its work; its own words are on stderr."""
 
 
-class Child:
-    """One process, and the next one in its place.
+class Process:
+    """One process of ours, from its launch to its end.
 
     It is launched before its engines are up, so that it is loaded by the time they are; what leads
     it to them is told through a pipe, where no other user of the machine can read it.
     """
 
-    def __init__(
-        self, name: str, module: str, base: Mapping[str, str], listen: int | None = None
-    ) -> None:
-        self.name = name
-        self.settings: Mapping[str, str] = {}
-        """Settings beside those of the environment; to be there when the process is started."""
-        self._module = module
-        self._base = base
-        self._listen = listen
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pipes: tuple[int, int] | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """The id of the process that runs now, or ran last."""
-        return None if self._process is None else self._process.pid
-
-    def launch(self) -> None:
+    def __init__(self, name: str, module: str, base: Mapping[str, str], listen: int | None) -> None:
         """Have the process loaded; it does nothing before ``start``.
 
         To be called from the main thread: the kernel ends the process with its thread.
         """
+        self._name = name
         ready, tells_ready = os.pipe()
         told, tells = os.pipe()
         handed = [told, tells_ready]
-        command = [sys.executable, "-m", self._module, "--parent", str(os.getpid())]
+        command = [sys.executable, "-m", module, "--parent", str(os.getpid())]
         command += ["--settings", str(told), "--ready", str(tells_ready)]
-        if self._listen is not None:
-            command += ["--listen", str(self._listen)]
-            handed.append(self._listen)
+        if listen is not None:
+            command += ["--listen", str(listen)]
+            handed.append(listen)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
                 command,
-                env=dict(self._base),
+                env=dict(base),
                 stdin=subprocess.DEVNULL,
                 pass_fds=handed,
                 start_new_session=True,
@@ -82,30 +67,97 @@ class Child:
         finally:
             os.close(told)
             os.close(tells_ready)
-        self._pipes = (ready, tells)
+        self._pipes: tuple[int, int] | None = (ready, tells)
 
-    async def start(self) -> None:
+    @property
+    def pid(self) -> int:
+        """The id of the process, also once it has ended."""
+        return self._process.pid
+
+    async def start(self, settings: Mapping[str, str]) -> None:
         """Have the process do its work, and wait until it does. Raises: DidNotStart."""
-        if self._pipes is None:
-            self.launch()
         ready, tells = self._pipes or (-1, -1)
         self._pipes = None
         try:
             with suppress(BrokenPipeError):
-                os.write(tells, orjson.dumps(dict(self.settings)))
+                os.write(tells, orjson.dumps(dict(settings)))
             os.close(tells)
             if not await _told(ready):
                 await self.ended()
-                raise DidNotStart(f"The {self.name} process ended before it was ready.")
+                raise DidNotStart(f"The {self._name} process ended before it was ready.")
         finally:
             os.close(ready)
 
-    async def ended(self) -> int:
-        """Wait until the process has ended; return its exit status."""
-        process = self._process
-        while process is not None and process.poll() is None:  # noqa: ASYNC110 - no event
+    @property
+    def lives(self) -> bool:
+        """Whether the process has not ended yet."""
+        return self._process.poll() is None
+
+    async def ended(self) -> None:
+        """Wait until the process has ended."""
+        while self.lives:  # noqa: ASYNC110 - no event
             await asyncio.sleep(_POLL_SECONDS)
-        return 0 if process is None else int(process.returncode)
+
+    async def stop(self, number: signal.Signals, patience_seconds: float) -> None:
+        """End the process: at once where it was only loaded, else once its work is finished.
+
+        It is told by the signal, and killed where it does not end in time.
+        """
+        if self._pipes is not None:
+            # Without settings it ends by itself.
+            for pipe in self._pipes:
+                os.close(pipe)
+            self._pipes = None
+        for one in (number, signal.SIGKILL):
+            if not self.lives:
+                return
+            self._process.send_signal(one)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience_seconds):
+                    await self.ended()
+
+
+class Child:
+    """One process, and the next one in its place.
+
+    ``replaced_by`` is the signal that tells it to leave its place to another.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        base: Mapping[str, str],
+        listen: int | None = None,
+        *,
+        replaced_by: signal.Signals = signal.SIGTERM,
+        leaving_seconds: float = 0,
+    ) -> None:
+        self.name = name
+        self.settings: Mapping[str, str] = {}
+        """Settings beside those of the environment; to be there when the process is started."""
+        self._module = module
+        self._base = base
+        self._listen = listen
+        self._replaced_by = replaced_by
+        self._patience_seconds = PATIENCE_SECONDS + leaving_seconds
+        self._running: Process | None = None
+        self._beside: set[Process] = set()  # on their way into the place, or out of it
+        self._placing = asyncio.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process that runs now, or ran last."""
+        return None if self._running is None else self._running.pid
+
+    def launch(self) -> None:
+        """Have a process loaded, as ``Process`` does."""
+        self._running = self._launched()
+
+    async def start(self) -> None:
+        """Have the launched process do its work, and wait until it does. Raises: DidNotStart."""
+        if self._running is not None:
+            await self._running.start(self.settings)
 
     async def keep(self) -> None:
         """Start the process again whenever it ends, for ever."""
@@ -113,39 +165,74 @@ class Child:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            await self.ended()
+            watched = self._running
+            while watched is not None and self._running is watched and watched.lives:  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_SECONDS)
+            if self._running is not watched:
+                continue  # it left its place to another
             if loop.time() - began > LASTING_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             log.error("a process died; starting it again", extra={"process_name": self.name})
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-            with suppress(DidNotStart):
-                await self.start()
+            async with self._placing:
+                if self._running is watched:
+                    self.launch()
+                    with suppress(DidNotStart):
+                        await self.start()
+
+    async def renew(self) -> None:
+        """Put a new process in the place of the one that runs, with no moment between the two.
+
+        Raises: DidNotStart; the old one goes on then.
+        """
+        async with self._placing:
+            new = self._launched()
+            self._beside.add(new)
+            try:
+                await new.start(self.settings)
+            except DidNotStart:
+                self._beside.discard(new)
+                raise
+            old, self._running = self._running, new
+            self._beside.discard(new)
+        if old is not None:
+            self._beside.add(old)
+            await old.stop(self._replaced_by, self._patience_seconds)
+            self._beside.discard(old)
 
     async def stop(self) -> None:
-        """End the process: at once where it was only loaded, else once its work is finished.
+        """End every process of this place, as ``Process.stop`` does."""
+        processes = self._beside | ({self._running} if self._running is not None else set())
+        await asyncio.gather(
+            *(one.stop(signal.SIGTERM, self._patience_seconds) for one in processes)
+        )
 
-        It is killed where it does not end in time.
-        """
-        if self._pipes is not None:
-            # Without settings it ends by itself.
-            for pipe in self._pipes:
-                os.close(pipe)
-            self._pipes = None
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._process is None or self._process.poll() is not None:
-                return
-            self._process.send_signal(number)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    await self.ended()
+    def _launched(self) -> Process:
+        return Process(self.name, self._module, self._base, self._listen)
 
 
-async def keep_all(children: Sequence[Child]) -> None:
-    """Keep every child running, for ever."""
+async def keep_all(children: Sequence[Child], renewal: asyncio.Event) -> None:
+    """Keep every child running, for ever, and renew them all whenever ``renewal`` is set."""
     async with asyncio.TaskGroup() as group:
         for child in children:
             group.create_task(child.keep(), name=f"keep {child.name}")
+        while True:
+            await renewal.wait()
+            renewal.clear()
+            await _renew(children)
+
+
+async def _renew(children: Sequence[Child]) -> None:
+    """Renew one after another, up to the first that does not start: the others stay as they are."""
+    log.info("renewing every process", extra={"processes": len(children)})
+    try:
+        for child in children:
+            await child.renew()
+    except DidNotStart as error:
+        log.error("not every process was renewed: %s", error)  # noqa: TRY400 - its own words say why
+    else:
+        log.info("every process was renewed")
 
 
 async def _told(reader: int) -> bool:

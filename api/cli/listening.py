@@ -14,8 +14,11 @@ class CannotListen(Unavailable):
     """The address cannot be listened on; the message says which and why."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there. Raises: CannotListen."""
+def listen(host: str, port: int, *, reuse: bool = False) -> socket.socket:
+    """Return a socket that listens there; with ``reuse`` beside others of this user that do too.
+
+    Raises: CannotListen.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -25,6 +28,8 @@ def listen(host: str, port: int) -> socket.socket:
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind(address)
         bound.listen(_BACKLOG)
         bound.setblocking(False)  # noqa: FBT003 - the library's own

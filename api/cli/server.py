@@ -44,12 +44,22 @@ def serve(
     no_worker: Annotated[
         bool, typer.Option("--no-worker", help="Leave background work to 'headroom worker'.")
     ] = False,
+    reuse_port: Annotated[
+        bool,
+        typer.Option(
+            "--reuse-port", help="Listen beside another server of yours that was told so too."
+        ),
+    ] = False,
     dev: Annotated[
         bool,
         typer.Option("--dev", help="For your own machine: GraphiQL, demo keys, what to try next."),
     ] = False,
 ) -> None:
-    """Serve, with embedded engines unless DATABASE_URL and REDIS_URL name others."""
+    """Serve, with embedded engines unless DATABASE_URL and REDIS_URL name others.
+
+    SIGTERM: requests under way end, then it stops. SIGHUP: every process is replaced by a new one,
+    one after another, and no request is lost; so a newly installed version takes over.
+    """
     settings = Settings.from_environment(os.environ)
     configure_logging(settings.log_level)
     asked = Serving(
@@ -61,6 +71,7 @@ def serve(
         workers=workers,
         background=not no_worker,
         dev=dev,
+        reuse_port=reuse_port,
     )
     asyncio.run(run_server(asked))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import AsyncGenerator, Generator
@@ -25,7 +26,7 @@ from api.domain.catalog import Catalog
 from api.domain.errors import InvalidInput
 from api.infra.clock import SystemClock
 from api.infra.engines.embedded import EmbeddedEngines
-from api.infra.lifetime import asked_to_stop
+from api.infra.lifetime import asked_to_stop, told_by
 from api.infra.migrations import Migrator
 from api.infra.settings import Settings
 from api.infra.telemetry import SHARED_METRICS
@@ -46,20 +47,28 @@ class Serving:
     workers: int
     background: bool
     dev: bool
+    reuse_port: bool = False
 
 
 async def serve(asked: Serving) -> None:
-    """Serve until told to stop.
+    """Serve until told to stop; SIGHUP renews the processes, and no request notices.
 
     Raises: CannotListen, CatalogError, EngineError, DidNotStart, InvalidInput, Unavailable.
     """
     catalog = None if asked.catalog is None else load(asked.catalog)
-    with asked_to_stop() as stop, listen(asked.host, asked.port) as bound:
-        serving = asyncio.create_task(_serve(asked, catalog, bound))
+    with (
+        asked_to_stop() as stop,
+        _renewal(asked) as renewal,
+        listen(asked.host, asked.port, reuse=asked.reuse_port) as bound,
+    ):
+        serving = asyncio.create_task(_serve(asked, catalog, bound, renewal))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if stop.is_set():
+            # The processes have it too. When the last of them takes no more, a caller is refused
+            # and goes elsewhere, where here it would be kept waiting for nobody.
+            bound.close()
             # Also in the middle of a start: whatever was begun is taken down in order.
             serving.cancel()
         try:
@@ -69,7 +78,19 @@ async def serve(asked: Serving) -> None:
                 raise
 
 
-async def _serve(asked: Serving, catalog: Catalog | None, bound: socket.socket) -> None:
+@contextmanager
+def _renewal(asked: Serving) -> Generator[asyncio.Event]:
+    if asked.dev:
+        # In front of somebody's terminal: when that hangs up, the server ends as any program.
+        yield asyncio.Event()
+    else:
+        with told_by(signal.SIGHUP) as told:
+            yield told
+
+
+async def _serve(
+    asked: Serving, catalog: Catalog | None, bound: socket.socket, renewal: asyncio.Event
+) -> None:
     async with AsyncExitStack() as stack:
         metrics = stack.enter_context(_metrics())
         children = _children(asked, bound, metrics)
@@ -87,12 +108,23 @@ async def _serve(asked: Serving, catalog: Catalog | None, bound: socket.socket) 
         say(f"Headroom ready on {address_of(bound)}")
         if steps:
             say(steps)
-        await keep_all(children)
+        await keep_all(children, renewal)
 
 
 def _children(asked: Serving, bound: socket.socket, metrics: Path) -> list[Child]:
     base = os.environ | {SHARED_METRICS: str(metrics)}
-    children = [Child("serving", "api.app", base, bound.fileno()) for _ in range(asked.workers)]
+    settings = asked.settings
+    children = [
+        Child(
+            "serving",
+            "api.app",
+            base,
+            bound.fileno(),
+            replaced_by=signal.SIGHUP,
+            leaving_seconds=settings.unready_seconds + settings.drain_seconds,
+        )
+        for _ in range(asked.workers)
+    ]
     if asked.background:
         children.append(Child("worker", "api.worker", base))
     return children

@@ -52,6 +52,31 @@ def asked_to_stop() -> Generator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
+@contextmanager
+def told_by(number: signal.Signals) -> Generator[asyncio.Event]:
+    """Yield an event that the signal sets, each time it comes; whoever waits clears it.
+
+    For the main thread, inside a running loop.
+    """
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    loop.add_signal_handler(number, told.set)
+    try:
+        yield told
+    finally:
+        loop.remove_signal_handler(number)
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Return once one of the events is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
 def tell_ready(pipe: int | None) -> None:
     """Tell whoever holds the other end of ``pipe`` that this process does its work."""
     if pipe is not None:

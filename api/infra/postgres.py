@@ -60,6 +60,12 @@ _OPERATIONAL = (
 )
 
 
+# What a session begins with. PgBouncer sees to the first two itself, whichever server it lends, and
+# refuses a client that begins with any other.
+_FOLLOWED = {"application_name": "headroom", "timezone": "UTC"}
+# Compiling the plans of short statements costs more than running them.
+_OWN = {"jit": "off"}
+
 # Whatever a caller says may hold it, and no text of PostgreSQL can.
 _UNSTORABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 
@@ -102,7 +108,7 @@ class Database:
                 timeout=timeout_seconds,
                 command_timeout=timeout_seconds,
                 statement_cache_size=1024 if cached else 0,
-                server_settings={} if pooled else _session(),
+                server_settings=_FOLLOWED if pooled else _FOLLOWED | _OWN,
             )
         return cls(pool, direct_dsn or dsn)
 
@@ -218,7 +224,7 @@ async def connect(
     Raises: Unavailable.
     """
     with _door():
-        conn = await asyncpg.connect(dsn, timeout=timeout_seconds, server_settings=_session())
+        conn = await asyncpg.connect(dsn, timeout=timeout_seconds, server_settings=_FOLLOWED | _OWN)
         try:
             await _init(conn)
             yield conn
@@ -262,11 +268,6 @@ async def _init(conn: "asyncpg.Connection[Record]") -> None:
 async def _keep(_conn: "asyncpg.Connection[Record]") -> None:
     # asyncpg would send "reset all" at each release: a round trip for session state nobody sets.
     return
-
-
-def _session() -> dict[str, str]:
-    # Compiling the plans of short statements costs more than running them.
-    return {"application_name": "headroom", "timezone": "UTC", "jit": "off"}
 
 
 def _to_jsonb(value: object) -> bytes:

@@ -47,6 +47,8 @@ class Settings:
     )
     redis_url: str | None = _setting("REDIS_URL", address(*REDIS), None, secret=True)
     database_pool: int = _setting("HEADROOM_DATABASE_POOL", whole(2, 1000), 10)
+    # Whether that PgBouncer follows prepared statements: 1.21 or newer, told to.
+    pooled_statements: bool = _setting("HEADROOM_POOLED_STATEMENTS", flag, default=False)
     # None: where engines.data_dir says this user's data customarily is.
     data_dir: Path | None = _setting("HEADROOM_DATA_DIR", Path, None)
 
@@ -59,6 +61,12 @@ class Settings:
     log_level: str = _setting(
         "HEADROOM_LOG_LEVEL", one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"
     )
+    # One request in so many gets a line; 0: none but those that failed.
+    access_log_every: int = _setting("HEADROOM_ACCESS_LOG_EVERY", whole(0, 10**9), 0)
+    # How long a connection may be idle, and how a process that was told to stop leaves.
+    keep_alive_seconds: int = _setting("HEADROOM_KEEP_ALIVE_SECONDS", whole(1, 3600), 5)
+    unready_seconds: int = _setting("HEADROOM_UNREADY_SECONDS", whole(0, 600), 0)
+    drain_seconds: int = _setting("HEADROOM_DRAIN_SECONDS", whole(1, 3600), 10)
 
     # The counters; see docs/operations.md for what each bound means.
     journal_max_entries: int = _setting("HEADROOM_JOURNAL_MAX_ENTRIES", whole(1, 10**7), 10_000)
@@ -175,6 +183,8 @@ class Settings:
         problems: list[str] = []
         if self.database_direct_url and not self.database_url:
             problems.append("DATABASE_DIRECT_URL: only beside DATABASE_URL.")
+        if self.pooled_statements and not self.database_direct_url:
+            problems.append("HEADROOM_POOLED_STATEMENTS: only beside DATABASE_DIRECT_URL.")
         if self.jwks_url and not (self.jwt_issuer and self.jwt_audience):
             problems.append(
                 "HEADROOM_JWKS_URL: needs HEADROOM_JWT_ISSUER and HEADROOM_JWT_AUDIENCE too, "

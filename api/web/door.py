@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from api.domain.errors import Forbidden, HeadroomError
 from api.gates.principal import Principal
 from api.infra import telemetry
+from api.web.access_log import FAILED, failed
 from api.web.decision_metrics import DecisionMetrics
 from api.web.inputs import MOST_BYTES, Input, Reader
 from api.web.parts import Parts
@@ -81,6 +82,8 @@ class Door(ABC, Generic[_I]):
         except Exception as error:  # noqa: BLE001 - the edge: every error ends here, bugs masked
             code = error.code if isinstance(error, HeadroomError) else "INTERNAL"
             reply = told(problem_of(error, scope["method"]), code)
+            if reply.status >= FAILED:
+                failed(scope, reply.status, since)
         correlation_id = correlation_id or telemetry.correlate()
         reply.lines.append((b"x-correlation-id", correlation_id.encode("latin-1")))
         self._metrics.count(reply.outcome, since, degraded=reply.degraded)

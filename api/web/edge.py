@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.infra import telemetry
+from api.web.access_log import FAILED, failed
 from api.web.problems import problem_of
 from api.web.wire import ClientGone, HeaderLines, answer
 
@@ -37,6 +40,7 @@ class Edge:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
+        since = perf_counter()
         given = next((value for name, value in scope["headers"] if name == _CORRELATION), None)
         chosen = telemetry.correlate(given.decode("latin-1") if given else None).encode("latin-1")
         begun = False
@@ -45,6 +49,8 @@ class Edge:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
+                if message["status"] >= FAILED:
+                    failed(scope, message["status"], since)
                 lines = safe(list(message.get("headers", ())))
                 if all(name.lower() != _CORRELATION for name, _ in lines):
                     lines.append((_CORRELATION, chosen))

@@ -19,6 +19,7 @@ from api.infra.clock import Clock
 from api.schema.context import Context
 from api.schema.execution import Answer, Executor, refuse
 from api.schema.services import Services
+from api.web.access_log import FAILED, failed
 from api.web.decision_metrics import DecisionMetrics
 from api.web.edge import safe
 from api.web.graphiql import PAGE, PAGE_LINES
@@ -93,6 +94,8 @@ class GraphQLApp:
         except Exception as error:  # noqa: BLE001 - the edge: every error ends here, bugs masked
             problem = problem_of(error, scope["method"])
             status, lines, body = problem.status, safe(problem.lines), problem.body
+        if status >= FAILED:
+            failed(scope, status, since)
         lines.append((_CORRELATION, chosen.encode("latin-1")))
         await send({"type": "http.response.start", "status": status, "headers": lines})
         await send({"type": "http.response.body", "body": body})

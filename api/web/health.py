@@ -15,6 +15,7 @@ from api.domain.errors import HeadroomError
 from api.infra import telemetry
 from api.infra.clock import Clock
 from api.web import decision_metrics
+from api.web.access_log import PROBE
 from api.web.parts import Readiness
 
 PATIENCE_SECONDS = 2.0
@@ -38,7 +39,7 @@ class Health:
         """Return the routes of probes and metrics."""
         return [
             Route("/healthz", self.live, methods=["GET"]),
-            Route("/readyz", self.ready, methods=["GET"]),
+            Route(PROBE, self.ready, methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
         ]
 
@@ -53,6 +54,12 @@ class Health:
         ready = all(problem is None for problem in found.values())
         status = _READY if ready else _NOT_READY
         return _json(status, {"status": "ready" if ready else "not ready", "parts": told})
+
+    @staticmethod
+    async def leaving(_: Request) -> Response:
+        """Say that this process was told to stop, whatever the parts say."""
+        told = {"process": "This server was told to stop."}
+        return _json(_NOT_READY, {"status": "not ready", "parts": told})
 
     async def metrics(self, _: Request) -> Response:
         """Return every figure in Prometheus' text format."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from starlette.routing import BaseRoute, Router
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.web import graphiql
+from api.web.access_log import PROBE, AccessLog
 from api.web.edge import Edge
 from api.web.error_pages import ErrorPages
 from api.web.health import Health
@@ -29,16 +30,32 @@ GRAPHQL = "/graphql"
 
 
 class Application:
-    """Looks one path up before any routing; what is not found there is routed."""
+    """Looks one path up before any routing; what is not found there is routed.
 
-    def __init__(self, doors: Mapping[str, ASGIApp], others: ASGIApp) -> None:
+    Cost beside that: one number goes down, and now and then one request is watched for the log.
+    """
+
+    def __init__(
+        self, doors: Mapping[str, ASGIApp], others: ASGIApp, log: AccessLog | None = None
+    ) -> None:
         self._doors = doors
         self._others = others
+        self._log = log
+        self._unlogged = 0 if log is None else log.gap()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or speak with one WebSocket."""
+        self._unlogged -= 1
+        if self._unlogged == 0 and self._log is not None:
+            self._unlogged = self._log.gap()
+            send = self._log.watched(scope, send)
         door = self._doors.get(scope["path"]) if scope["type"] == "http" else None
         await (door or self._others)(scope, receive, send)
+
+    def leave(self) -> None:
+        """Say at ``/readyz``, from here on, that this process was told to stop."""
+        leaving = Router([Route(PROBE, Health.leaving, methods=["GET"])])
+        self._doors = {**self._doors, PROBE: Edge(leaving)}
 
 
 def build_app(parts: Parts) -> Application:
@@ -64,4 +81,5 @@ def build_app(parts: Parts) -> Application:
     if parts.graphql is not None:
         # Its WebSockets go to the others, where routing refuses them: none is spoken yet.
         doors[GRAPHQL] = parts.graphql
-    return Application(doors, Edge(others))
+    log = AccessLog(parts.access, parts.clock, parts.settings.access_log_every)
+    return Application(doors, Edge(others), log)

@@ -80,6 +80,7 @@ async def core(
                 database_url,
                 max_size=settings.database_pool,
                 direct_dsn=settings.database_direct_url,
+                statement_cache=settings.pooled_statements or None,
             )
         )
         epochs = Epochs(database)

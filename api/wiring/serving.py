@@ -19,7 +19,7 @@ from api.infra.settings import Settings
 from api.web.parts import Readiness
 from api.web.protection import Protection
 from api.web.readiness import readiness_of
-from api.web.routes import build_app
+from api.web.routes import Application, build_app
 from api.wiring.credentials import access_of
 from api.wiring.foundation import core, engines_of
 from api.wiring.graphql import graphql_of
@@ -43,7 +43,7 @@ class WebParts:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, clock: Clock) -> AsyncGenerator[ASGIApp]:
+async def serving(settings: Settings, clock: Clock) -> AsyncGenerator[Application]:
     """Build the application, on the engines that the settings name.
 
     Raises: Unavailable when the record cannot be reached.
