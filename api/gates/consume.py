@@ -6,7 +6,6 @@ record out of reach fast features go on and journaled ones are refused.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -21,13 +20,14 @@ from api.domain.errors import HeadroomError, InvalidInput, Unavailable
 from api.gates.answered import consumed, paid
 from api.gates.charging import Charging
 from api.gates.denials import explain
+from api.gates.each import Each
 from api.gates.expectations import MOST_ITEMS, expect_key, expect_units, not_counted
 from api.gates.features import Features, Revisions
 from api.gates.judge import CountersLost, Judge
 from api.gates.lacking import Lacking
 from api.gates.outage import Outage
 from api.gates.outcome import PRODUCT, ConsumeRequest, Consumption, Denied
-from api.gates.straight import Asking, Straight, conflict, fingerprint
+from api.gates.straight import Straight, conflict, fingerprint
 from api.gates.taken import Asked, Call, check_of
 from api.gates.windows_now import windows_now
 from api.metering.counters import Operation, Reply, Verdict, figures
@@ -63,6 +63,7 @@ class Gate:
         self._outage = outage
         self._answers = answers
         self._straight = Straight(self._features, judge, outage)
+        self._each = Each(self._straight, self._generally)
 
     async def consume(
         self,
@@ -104,25 +105,10 @@ class Gate:
     async def consume_each(
         self, inputs: Sequence[ConsumeRequest], at: int
     ) -> list[Consumption | Denied | HeadroomError]:
-        """Judge and count independent items, outcomes in order; they travel together.
-
-        Cost: one round trip for all that go the straight road, without a task for each.
-        """
+        """Judge and count independent items, outcomes in order; they travel together."""
         if len(inputs) > MOST_ITEMS:
             raise InvalidInput(f"at most {MOST_ITEMS} items go in one batch, not {len(inputs)}")
-        begun = [self._begin(item, at) for item in inputs]
-        try:
-            found = [await self._soon(asking, at) for asking in begun]
-        finally:
-            for asking in begun:
-                if isinstance(asking, Asking):
-                    # Nobody waits any more where this caller went away meanwhile.
-                    asking.reply.cancel()
-        odd = [place for place, outcome in enumerate(found) if outcome is None]
-        rest = await asyncio.gather(*(self._each(inputs[i], begun[i], at) for i in odd))
-        for place, outcome in zip(odd, rest, strict=True):
-            found[place] = outcome
-        return [outcome for outcome in found if outcome is not None]
+        return await self._each.consume(inputs, at)
 
     async def check(self, customer: str, feature: str, units: int, at: int) -> Decision:
         """Answer what ``consume`` would, and count nothing.
@@ -199,37 +185,9 @@ class Gate:
         """Return the feature that a number stands for. Raises: UnknownFeature."""
         return self._features.key_of(feature_id)
 
-    def _begin(self, item: ConsumeRequest, at: int) -> Asking | HeadroomError | None:
-        try:
-            return self._straight.ask(item.customer, item.feature, item.units, item.key, at)
-        except HeadroomError as error:
-            return error
-
-    async def _soon(
-        self, asking: Asking | HeadroomError | None, at: int
-    ) -> Consumption | Denied | HeadroomError | None:
-        """Return the outcome of an item that the straight road answers; None of any other."""
-        if not isinstance(asking, Asking):
-            return asking
-        try:
-            return self._straight.read(asking, await asking.reply, at)
-        except Unavailable:
-            return None  # what that means is found out of all of them at once
-        except HeadroomError as error:
-            return error
-
-    async def _each(
-        self, item: ConsumeRequest, asking: Asking | HeadroomError | None, at: int
-    ) -> Consumption | Denied | HeadroomError:
-        customer, feature, units = item.customer, item.feature, item.units
-        try:
-            if isinstance(asking, Asking):
-                answer = await self._straight.answer(asking, at)
-                if answer is not None:
-                    return answer
-            outcome = await self._consume(customer, ((feature, units),), item.key, at, item.actor)
-        except HeadroomError as error:
-            return error
+    async def _generally(self, item: ConsumeRequest, at: int) -> Consumption | Denied:
+        items = ((item.feature, item.units),)
+        outcome = await self._consume(item.customer, items, item.key, at, item.actor)
         return outcome if isinstance(outcome, Denied) else outcome[0]
 
     async def _consume(
