@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from api.domain.catalog import WindowKind
-from api.domain.decision import Decision, WindowFigure
+from api.domain.decision import Decision
 from api.domain.funding import Funding
 from api.gates.held import Hold
 from api.gates.outcome import Consumption
 from api.schema.errors import facts_of
 from api.schema.scalars import write_instant
-from api.web.window_words import instant, json_of
-
-_WORDS = {kind: kind.name for kind in WindowKind}
+from api.web.window_words import json_of
 
 
 def consumption_body(consumption: Consumption) -> bytes:
@@ -65,7 +61,7 @@ def hold_body(hold: Hold) -> bytes:
         "replayed": hold.replayed,
     }
     if hold.funding is not None:
-        said["windows"] = windows_of(hold.windows)
+        said["windows"] = orjson.Fragment(json_of(hold.feature, hold.windows))
         said["funding"] = funding_facts(hold.funding)
         said["balance"] = hold.balance
     return orjson.dumps(said)
@@ -86,29 +82,11 @@ def funding_facts(funding: Funding) -> dict[str, Any]:
 def decision_facts(decision: Decision) -> dict[str, Any]:
     """Return every fact of one decision: GraphQL's ``Decision``, and a denial's extensions.
 
-    Plans are told by their keys.
+    Plans are told by their keys; windows are JSON already.
     """
     return {
         "allowed": decision.allowed,
         "message": decision.message,
         **facts_of(decision),
-        "windows": windows_of(decision.windows),
+        "windows": orjson.Fragment(json_of(decision.feature, decision.windows)),
     }
-
-
-def windows_of(figures: Sequence[WindowFigure]) -> list[dict[str, Any]]:
-    """Return the windows as GraphQL's ``WindowUsage``."""
-    return [
-        {
-            "window": _WORDS[figure.window],
-            "limit": figure.limit,
-            "used": figure.used,
-            "held": figure.held,
-            "remaining": figure.remaining,
-            "startsAt": instant(figure.starts_at_s),
-            "resetsAt": instant(figure.resets_at_s),
-            "shadow": figure.shadow,
-            "overage": figure.overage,
-        }
-        for figure in figures
-    ]
