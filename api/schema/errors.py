@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from graphql import GraphQLError
@@ -162,6 +163,7 @@ def _masked(error: BaseException) -> Mapping[str, Any]:
     }
 
 
+@lru_cache(maxsize=4096)
 def _instant(seconds: int | None) -> str | None:
     at = instant(seconds)
     return None if at is None else write_instant(at)
