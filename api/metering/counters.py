@@ -13,7 +13,7 @@ from api.domain.decision import WindowFigure
 from api.domain.snapshot import COUNTED_ONLY, OVERAGE, UNLIMITED, decode_holding
 from api.domain.unlocking import Holding
 from api.infra.lua import Script
-from api.infra.packing import pack, unpack
+from api.infra.packing import pack, pack_side_by_side, unpack
 from api.infra.redis import RedisDoor
 
 ADMIT = Script.load(__file__, "admit")
@@ -105,38 +105,44 @@ class Counters:
 
     def __init__(self, door: RedisDoor, *, journal_max: int, max_skew_ms: int) -> None:
         self._door = door
-        self._journal_max = journal_max
-        self._max_skew_ms = max_skew_ms
+        self._bounds = bounds(max_skew_ms, journal_max)
 
     async def admit(self, operation: Operation, at_ms: int) -> Reply:
         """Judge and count ``operation`` at that instant.
 
         Raises: NotSent, OutcomeUnknown. Cost: see ``admit.lua``.
         """
-        customer = operation.customer
-        shard = keys.shard_of(customer)
-        snapshot, counters = keys.snapshot(shard, customer), keys.counters(shard, customer)
-        named = operation.fingerprint
-        known = keys.answer(shard, customer, operation.operation_id) if named else counters
-        args: list[str | int] = [
-            at_ms,
-            self._max_skew_ms,
-            self._journal_max,
-            _ACTIONS[operation.action],
-            operation.operation_id,
-            operation.fingerprint,
-            operation.replay_ms,
-            operation.record_ms,
-            operation.attempt,
-            "".join("1" if cost else "0" for cost in operation.costs) if operation.costs else "",
-        ]
-        for feature_id, units in operation.items:
-            args.append(feature_id)
-            args.append(units)
-        reply = await self._door.call(
-            ADMIT, shard, (snapshot, counters, keys.journal(shard), known), args
-        )
-        return read_reply(unpack(reply))
+        shard = keys.shard_of(operation.customer)
+        names, args = asking(operation, at_ms, shard, self._bounds)
+        return read_reply(unpack(await self._door.call(ADMIT, shard, names, args)))
+
+
+def bounds(max_skew_ms: int, journal_max: int) -> bytes:
+    """Return the argument of ``admit.lua`` that is the same of every call."""
+    return pack_side_by_side([max_skew_ms, journal_max])
+
+
+def asking(
+    operation: Operation, at_ms: int, shard: int, within: bytes
+) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+    """Return the keys and arguments of ``admit.lua`` that ask ``operation``."""
+    action, customer, operation_id, items, named, replay_ms, record_ms, attempt, costs = operation
+    head = [_ACTIONS[action], at_ms, operation_id, len(items)]
+    for feature_id, units in items:
+        head += (str(feature_id), units)
+    args: tuple[bytes, ...] = (pack_side_by_side(head), within)
+    names: tuple[str, ...] = (
+        keys.snapshot(shard, customer),
+        keys.counters(shard, customer),
+        keys.journal(shard),
+    )
+    if named:
+        names += (keys.answer(shard, customer, operation_id),)
+    paid = any(costs)
+    if named or attempt or paid:
+        digits = "".join("1" if cost else "0" for cost in costs) if paid else ""
+        args += (pack_side_by_side([named, replay_ms, record_ms, attempt, digits]),)
+    return names, args
 
 
 def read_reply(reply: Sequence[Any]) -> Reply:
@@ -213,11 +219,6 @@ def pending_answer(reply: Reply) -> bytes:
             *reply.rows,
         ]
     )
-
-
-def slot_name(feature_id: int, window: int, mark: int) -> str:
-    """Return the field in which a limit is counted; ``mark`` is the third part of the limit."""
-    return f"{feature_id}:{window}{'o' if mark == OVERAGE else ''}"
 
 
 def figures(row: Sequence[Any]) -> tuple[WindowFigure, ...]:
