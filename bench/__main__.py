@@ -4,9 +4,9 @@ import argparse
 import asyncio
 
 from bench import credits as debits
-from bench import drain, reconciliation, requests, storage, webhooks
+from bench import drain, judge, reconciliation, requests, storage, webhooks
 
-PARTS = ("requests", "credits", "storage", "drain", "webhooks", "reconciliation")
+PARTS = ("requests", "judge", "credits", "storage", "drain", "webhooks", "reconciliation")
 
 
 def tell(line: str) -> None:
@@ -26,6 +26,8 @@ async def main() -> None:
     tell(requests.machine())
     if "requests" in asked:
         await requests.run(given.rounds, given.seconds, tell)
+    if "judge" in asked:
+        await judge.run(given.rounds, tell)
     if "credits" in asked:
         await debits.run(given.rounds, given.seconds, tell)
     if "storage" in asked:

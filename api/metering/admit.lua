@@ -157,9 +157,9 @@ local function enter(entry)
   return id
 end
 
--- By far the most calls: of one item, unnamed, for which nobody waits, of a feature with one limit or
--- two. What follows does the same for all; this does without its tables, which cost a third.
-if n == 1 and not ARGV[4] and (action == 'c' or action == 'k') then
+-- By far the most calls: one item that costs nothing, of a feature with one limit or two. What
+-- follows does the same for all; this does without its tables, which cost half as much again.
+if n == 1 and costs == '' and attempt == '' and (action == 'c' or action == 'k') then
   local value = call('HGET', KEYS[2], feature)
   local epoch, _, valid_until, refresh_at, customer_id, slot1, about1, told1, start1, stop1,
     length1, bounds1, slot2, about2, told2, start2, stop2, length2, bounds2, slot3
@@ -220,13 +220,20 @@ if n == 1 and not ARGV[4] and (action == 'c' or action == 'k') then
     if call('XLEN', KEYS[4]) >= most then
       return answer(pack({8}))
     end
-    local id, refused
-    if counted_at == now then
-      id, refused = enter('\151' .. ARGV[2] .. pack(customer_id))
-    else
-      id, refused = enter('\158' .. ARGV[2] .. pack(customer_id)
-        .. pack(counted_at, action, operation, '', 0, 0) .. '\0')
+    local rows = slot2
+      and '\220\0\18' .. figures(about1, start1, stop1, reached1, held1, told1)
+        .. figures(about2, start2, stop2, reached2, held2, told2)
+      or '\153' .. figures(about1, start1, stop1, reached1, held1, told1)
+    local entry = '\151' .. ARGV[2] .. pack(customer_id)
+    if fingerprint ~= '' then
+      entry = '\158' .. ARGV[2] .. pack(customer_id)
+        .. pack(counted_at, action, operation, fingerprint, now + record_ms, 0)
+        .. '\150\1\160\0' .. pack(counted_at) .. '\0' .. rows
+    elseif counted_at ~= now then
+      entry = '\158' .. ARGV[2] .. pack(customer_id)
+        .. pack(counted_at, action, operation, '', 0, 0) .. '\0'
     end
+    local id, refused = enter(entry)
     if not id then
       return refused
     end
@@ -234,13 +241,14 @@ if n == 1 and not ARGV[4] and (action == 'c' or action == 'k') then
     if slot2 then
       call('HSET', KEYS[3], slot1, value1, slot2,
         held2 and pack(stop2, reached2, held2) or pack(stop2, reached2))
-      return '\150\1' .. pack(id) .. refresh .. pack(counted_at) .. '\0\220\0\18'
-        .. figures(about1, start1, stop1, reached1, held1, told1)
-        .. figures(about2, start2, stop2, reached2, held2, told2)
+    else
+      call('HSET', KEYS[3], slot1, value1)
     end
-    call('HSET', KEYS[3], slot1, value1)
-    return '\150\1' .. pack(id) .. refresh .. pack(counted_at) .. '\0\153'
-      .. figures(about1, start1, stop1, reached1, held1, told1)
+    local reply = '\150\1' .. pack(id) .. refresh .. pack(counted_at) .. '\0' .. rows
+    if fingerprint ~= '' then
+      call('SET', KEYS[5], pack(now + replay_ms, fingerprint, reply), 'PX', replay_ms)
+    end
+    return reply
   end
 end
 
