@@ -112,7 +112,7 @@ async def run(rounds: int, tell: Callable[[str], None]) -> None:
             await line.one("SCRIPT", "LOAD", text)
         found = cases(known)
         measured: dict[str, list[float]] = {name: [] for name in found}
-        drained: dict[int, list[float]] = {size: [] for size in (64, 1_024)}
+        drained: dict[int, list[float]] = {size: [] for size in (64, 256, 1_024)}
         for number in range(rounds + 1):
             for name, words in found.items():
                 batches = [b"".join(pack(*words()) for _ in range(BATCH)) for _ in range(BATCHES)]
