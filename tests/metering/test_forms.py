@@ -1,6 +1,9 @@
 """What lies in the counter store in an earlier form is read rightly or unknown, never misread."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
+
+import pytest
 
 from api.domain import keys
 from api.domain.admission import Action
@@ -99,5 +102,29 @@ async def test_with_clocks_apart_nothing_is_counted_and_the_journal_keeps_no_ent
         free = Counters(door, journal_max=10, max_skew_ms=0)
         shown = await free.admit(ONE._replace(action=Action.CHECK), AT_MS)
         assert [figure.used for figure in figures(shown.rows[0])] == [0, 0]
+    finally:
+        await door.close()
+
+
+@pytest.mark.parametrize("room", [(1, 10), (10, 1), (10, 10)])
+async def test_the_short_way_of_one_item_answers_as_the_long_one(
+    redis_url: str, room: tuple[int, int]
+) -> None:
+    door = await open_door(redis_url)
+    try:
+        limits = tuple(
+            replace(limit, units=units)
+            for limit, units in zip(CALLS["calls"].limits, room, strict=True)
+        )
+        await install(
+            door, "acme", snapshot_of({"calls": replace(CALLS["calls"], limits=limits)}, AT)
+        )
+        counters = Counters(door, journal_max=10, max_skew_ms=0)
+        short = await counters.admit(ONE._replace(action=Action.CHECK), AT_MS)
+        long = await counters.admit(ONE._replace(action=Action.CHECK, attempt="~"), AT_MS)
+        assert (short.verdict, short.rows) == (long.verdict, long.rows)
+        consumed = await counters.admit(ONE, AT_MS)
+        assert consumed.verdict is (Verdict.DENIED if 1 in room else Verdict.ALLOWED)
+        assert consumed.verdict is short.verdict
     finally:
         await door.close()
