@@ -137,6 +137,12 @@ def core_times() -> list[tuple[int, int]]:
     return found
 
 
+def cpu_ns(pid: int) -> int:
+    """Return the CPU that the threads of one process have used, to the nanosecond."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+
 def pin(pids: Iterable[int], core: int) -> None:
     """Keep these processes, with all their threads, on one core; one that has ended is let go."""
     for pid in pids:

@@ -8,8 +8,8 @@
 -- ARGV  1 epoch of the shard
 --       2 version   3 built at, s   4 valid until, s (0: always)   5 refresh at, s (0: never)
 --       6 customer id   7 what a denial must know of the customer, MessagePack
---       8.. feature id, feature as MessagePack {kind, {{window code, ...}, ...}}; for each that is
---           granted, and each allocation: what is held of it stays counted
+--       8.. feature id, feature as in stored_form.py; for each that is granted, and each allocation:
+--           what is held of it stays counted
 -- Reply, MessagePack: {1} taken   {0} a newer one stands   {7, marker or ''} another epoch
 -- Cost: O(features + limits + counters of the customer).
 -- Bounds: the features of one catalog.
@@ -28,15 +28,16 @@ if standing then
 end
 
 local about = cmsgpack.pack(
-  epoch, version, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), built_at)
+  epoch, version, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
 redis.call('DEL', KEYS[2])
-redis.call('HSET', KEYS[2], 'm', about, 'x', ARGV[7])
+redis.call('HSET', KEYS[2], 'm', about .. cmsgpack.pack(built_at), 'x', ARGV[7])
 local limited = {}
 for i = 8, #ARGV, 2 do
-  redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
-  local limits = cmsgpack.unpack(ARGV[i + 1])[2]
-  for j = 1, #limits do
-    limited[ARGV[i] .. ':' .. limits[j][1] .. (limits[j][3] == 2 and 'o' or '')] = true
+  redis.call('HSET', KEYS[2], ARGV[i], about .. ARGV[i + 1])
+  local known, p = {cmsgpack.unpack(ARGV[i + 1])}, 2
+  while known[p] do
+    limited[known[p]] = true
+    p = p + 7
   end
 end
 

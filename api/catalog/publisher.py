@@ -14,6 +14,7 @@ from datetime import datetime
 
 from api.catalog.customers import Held, read_held
 from api.catalog.revisions import Revision, Revisions
+from api.catalog.stored_form import pack_feature
 from api.domain import keys
 from api.domain.entitlements import entitle
 from api.domain.errors import Unavailable
@@ -117,7 +118,7 @@ def encode(snapshot: Snapshot, revision: int) -> list[str | bytes | int]:
         about,
     ]
     for feature_id, feature in snapshot.features.items():
-        args += [feature_id, pack(feature)]
+        args += [feature_id, pack_feature(feature_id, feature)]
     return args
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
+from api.catalog.stored_form import as_told, meaning, pack_feature
 from api.domain import keys
 from api.domain.snapshot import Snapshot, encode_holding
-from api.infra.packing import pack, unpack
+from api.infra.packing import unpack
 from api.infra.redis import RedisDoor
 
 _ABOUT = 6
 _NUMBERS = slice(5, 7)
 """Where among the facts of a denial the version and the catalog's revision stand."""
-_BOUNDS = 3
 
 
 class Told:
@@ -42,12 +39,6 @@ class Told:
         said = encode_holding(snapshot.holding, 0, 0)
         told = unpack(holding)
         told[_NUMBERS] = said[_NUMBERS]
-        stored = {int(field): _meaning(unpack(value)) for field, value in fields.items()}
-        features = {i: _meaning(unpack(pack(feature))) for i, feature in snapshot.features.items()}
+        stored = {int(field): meaning(as_told(value)) for field, value in fields.items()}
+        features = {i: meaning(pack_feature(i, x)) for i, x in snapshot.features.items()}
         return version > snapshot.version or told != said or stored != features
-
-
-def _meaning(feature: Sequence[Any]) -> list[Any]:
-    """Return a feature's kind and limits without their bounds."""
-    kind, limits = feature
-    return [kind, [[*limit[:_BOUNDS], *limit[_BOUNDS + 1 :]] for limit in limits]]

@@ -1,6 +1,6 @@
 """The entitlement snapshot: what the fast judge must know of one customer, as plain lists.
 
-The shapes here are what ``publish.lua`` stores and ``admit.lua`` reads:
+The shapes here are what the record's side works with; the fast judge gets them packed:
 
 - a feature that is granted, or an allocation: ``[kind, limits]``; any other is absent;
 - a limit: ``[window code, units (-1: unlimited, -2: not granted, only counted), 0 or 1 shadow or 2
@@ -186,6 +186,11 @@ def encode_bounds(frame: Frame, at: datetime, pin: Window | None = None) -> list
     count = _WINDOWS_AHEAD.get(frame.kind, _PERIODS_AHEAD) + 1
     starts = [w.starts_at for w in next_windows(frame, at, count + 1, pin)]
     return [int(start.timestamp()) for start in starts]
+
+
+def slot_name(feature_id: int, window: int, mark: int) -> str:
+    """Return the field in which a limit is counted; ``mark`` is the third part of the limit."""
+    return f"{feature_id}:{window}{'o' if mark == OVERAGE else ''}"
 
 
 def _encode_limit(limit: EntitledLimit, bounds: list[int], *, granted: bool) -> EncodedLimit:

@@ -1,21 +1,20 @@
 -- Judge and count one operation of one customer: everything or nothing.
 --
--- Equals the pure model `judge` in api/domain/admission.py, on the encoded snapshot of
--- api/domain/snapshot.py; a denied or refused call writes nothing.
+-- Equals the pure model `judge` in api/domain/admission.py, on the stored form of a snapshot in
+-- api/catalog/stored_form.py; a denied or refused call writes nothing.
 --
--- KEYS  1 epoch marker   2 snapshot   3 counters   4 journal   5 answer of this operation
+-- KEYS  1 epoch marker   2 snapshot   3 counters   4 journal   5 answer of this operation, if named
 -- ARGV  1 epoch of the shard
---       2 instant, milliseconds since 1970
---       3 largest difference to the server's own clock, ms (0: any)
---       4 most entries the journal may hold
---       5 action: c consume, k check, r release, s state (an absolute count), p consume what may
+--       2 MessagePack values side by side, with which the journal's entry begins: action, instant in
+--         ms since 1970, operation id, number of items, then feature id (text), units; for each item.
+--         Action: c consume, k check, r release, s state (an absolute count), p consume what may
 --         cost credits, a consume what the record decides in any case, h hold
---       6 operation id
---       7 fingerprint of the contents ('' : the caller did not name the operation)
---       8 ms for which the answer is kept here    9 ms for which the record keeps it
---       10 attempt: the name under which p, a and h are counted, undone and resolved
---       11 a digit for each item: 1 where it costs credits ('': none does)
---       12.. feature id, units; for each item
+--       3 the same: largest difference to the server's own clock, ms (0: any), most entries the
+--         journal may hold
+--       4 the same, absent of a call that needs none of it: fingerprint of the contents ('' : the
+--         caller did not name the operation), ms for which the answer is kept here, ms for which the
+--         record keeps it, attempt (the name under which p, a and h are counted, undone and
+--         resolved), a digit for each item: 1 where it costs credits ('': none does)
 -- Reply, MessagePack:
 --   {1, entry id, refresh, counted at ms, charged, figures...}   allowed; refresh 1: the snapshot
 --                                        wants building again; charged 0, or of k that asks what
@@ -40,234 +39,393 @@
 -- attempt, holds what resolve.lua needs to end it: version, units, those covered, units held, those
 -- covered, then per slot its name, its window's end and 1 where it counts covered units. The field g
 -- names the filling: counters filled anew may have an attempt or not, so undo.lua asks which it was.
+-- The entry, field e, is a list: what ARGV 2 says, customer id; and where it is not just that: counted
+-- at ms, action, operation id, fingerprint, kept until ms, units per item (0: as asked), then the
+-- answer of a named one or the charged units of p and h. Entries of a field d are of an earlier form.
+-- The clocks are compared at the end, with the id that the entry was given; where they are apart
+-- it is taken out again.
 -- Cost: O(items x limits), two hash reads and at most one hash write, one XADD, one SET.
 -- Bounds: at most 100 items; a snapshot's lists are at most 12 boundaries long.
-local pack, unpack_ = cmsgpack.pack, cmsgpack.unpack
-local floor = math.floor
+local pack, unpack_, bytes = cmsgpack.pack, cmsgpack.unpack, struct.pack
+local call, floor, char, byte = redis.call, math.floor, string.char, string.byte
 
-local marker = redis.call('GET', KEYS[1])
+local marker = call('GET', KEYS[1])
 if marker ~= ARGV[1] then
   return pack({7, marker or ''})
 end
-local now = tonumber(ARGV[2])
-local skew = tonumber(ARGV[3])
-if skew > 0 then
-  local time = redis.call('TIME')
-  local server = time[1] * 1000 + floor(time[2] / 1000)
-  if server - now > skew or now - server > skew then
-    return pack({9, server})
-  end
+local action, now, operation, n, feature, first_units = unpack_(ARGV[2])
+local skew, most = unpack_(ARGV[3])
+local fingerprint, replay_ms, record_ms, attempt, costs = '', 0, 0, '', ''
+if ARGV[4] then
+  fingerprint, replay_ms, record_ms, attempt, costs = unpack_(ARGV[4])
 end
-local action, fingerprint, attempt, costs = ARGV[5], ARGV[7], ARGV[10], ARGV[11]
+local now_s = floor(now / 1000)
+
+-- Every answer before the first write goes out through here: with clocks apart there is none.
+local function answer(reply)
+  if skew > 0 then
+    local time = call('TIME')
+    local server = time[1] * 1000 + floor(time[2] / 1000)
+    if server - now > skew or now - server > skew then
+      return pack({9, server})
+    end
+  end
+  return reply
+end
+
 if fingerprint ~= '' then
-  local known = redis.call('GET', KEYS[5])
+  local known = call('GET', KEYS[5])
   if known then
     local expires, contents, reply = unpack_(known)
     if now < expires then
       if contents ~= fingerprint then
-        return pack({4})
+        return answer(pack({4}))
       end
-      return pack({3, unpack_(reply)})
+      return answer('\146\3' .. reply)
     end
   end
 end
 
-local fields, n = {'m'}, 1
-for i = 12, #ARGV, 2 do
-  n = n + 1
-  fields[n] = ARGV[i]
-end
-local facts = redis.call('HMGET', KEYS[2], unpack(fields))
-if not facts[1] then
-  return pack({5})
-end
-local epoch, version, valid_until, refresh_at, customer_id = unpack_(facts[1])
-local now_s = floor(now / 1000)
-if epoch ~= tonumber(ARGV[1]) or (valid_until > 0 and now_s >= valid_until) then
-  return pack({5})
-end
-local refresh = (refresh_at > 0 and now_s >= refresh_at) and 1 or 0
-
--- The slots of the features asked, read at once; those of item i follow slots[first_of[i]].
-local limits_of, first_of, slots, m = {}, {}, {'_'}, 1
-for i = 2, n do
-  if facts[i] then
-    local feature = unpack_(facts[i])
-    local limits = feature[2]
-    limits_of[i], first_of[i] = limits, m
-    for j = 1, #limits do
-      local limit = limits[j]
-      m = m + 1
-      slots[m] = fields[i] .. (limit[3] == 2 and ':' .. limit[1] .. 'o' or ':' .. limit[1])
+-- The present window of a limit, and whether what was counted until its_end is over; an end of 0
+-- never comes, and nil is past the bounds. Windows never turn backward: a call that comes with an
+-- earlier instant is counted in the window already turned to, as of when that began.
+local counted_at = now
+local function window(start, stop, length, bounds, its_end)
+  if length > 0 then
+    start = floor((now_s - start) / length) * length + start
+    stop = start + length
+  elseif stop > 0 and now_s >= stop then
+    local known = {unpack_(bounds)}
+    start = nil
+    for b = 2, #known do
+      if now_s < known[b] then
+        start, stop = known[b - 1], known[b]
+        break
+      end
+    end
+    if not start then
+      return nil
     end
   end
+  if its_end <= stop or stop == 0 then
+    return start, stop, its_end > 0 and its_end <= start
+  end
+  if length > 0 then
+    start = its_end - length
+  else
+    local known = {unpack_(bounds)}
+    for b = 2, #known do
+      if known[b] == its_end then
+        start = known[b - 1]
+        break
+      end
+    end
+  end
+  counted_at = math.max(counted_at, start * 1000)
+  return start, its_end, false
 end
-local ends, counts, helds, touched, filling = {}, {}, {}, {}, ''
+
+-- The figures of a limit, around which most is copied as the snapshot has it.
+local function figures(about_limit, start, stop, used, held, told)
+  return about_limit .. bytes('>BI8BI4BI4', 207, used - (held or 0), 206, start, 206, stop) .. told
+    .. (held and pack(held) or '\0')
+end
+
+-- Whether a limit refuses a count; of a shadow, marked by a last byte of 1, none is refused. By far
+-- the most have no code, no status and no mark.
+local function full(about_limit, told, reached)
+  local _, limit = unpack_(about_limit)
+  return limit == -2
+    or (limit >= 0 and reached > limit and (told == '\160\0\0' or byte(told, -1) ~= 1))
+end
+
+-- Write the entry and return its id; or nil and the reply, where the clocks are apart.
+local function enter(entry)
+  local id = call('XADD', KEYS[4], '*', 'e', entry)
+  if skew > 0 then
+    -- The id says the server's time for nothing; one that was set back is behind its last id. Of 13
+    -- digits from 2001 to 2286.
+    local server = string.sub(id, 1, 13) * 1
+    if server - now > skew or now - server > skew then
+      local refused = answer(false)
+      if refused then
+        call('XDEL', KEYS[4], id)
+        return nil, refused
+      end
+    end
+  end
+  return id
+end
+
+-- By far the most calls: one item that costs nothing, of a feature with one limit or two. What
+-- follows does the same for all; this does without its tables, which cost half as much again.
+if n == 1 and costs == '' and attempt == '' and (action == 'c' or action == 'k') then
+  local value = call('HGET', KEYS[2], feature)
+  local epoch, _, valid_until, refresh_at, customer_id, slot1, about1, told1, start1, stop1,
+    length1, bounds1, slot2, about2, told2, start2, stop2, length2, bounds2, slot3
+  if value then
+    epoch, _, valid_until, refresh_at, customer_id, _, slot1, about1, told1, start1, stop1,
+      length1, bounds1, slot2, about2, told2, start2, stop2, length2, bounds2, slot3 = unpack_(value)
+  end
+  if slot1 and not slot3 then
+    if epoch ~= tonumber(ARGV[1]) or (valid_until > 0 and now_s >= valid_until) then
+      return answer(pack({5}))
+    end
+    local refresh = (refresh_at > 0 and now_s >= refresh_at) and '\1' or '\0'
+    local stored = slot2 and call('HMGET', KEYS[3], '_', slot1, slot2)
+      or call('HMGET', KEYS[3], '_', slot1)
+    if stored[1] ~= ARGV[1] or not stored[2] or (slot2 and not stored[3]) then
+      return answer(pack({6}))
+    end
+    local end1, used1, held1 = unpack_(stored[2])
+    local over1, over2, end2, used2, held2, reached2
+    start1, stop1, over1 = window(start1, stop1, length1, bounds1, end1)
+    if not start1 then
+      return answer(pack({5}))
+    end
+    if over1 then
+      used1, held1 = 0, nil
+    end
+    local reached1 = used1 + first_units
+    local denied = full(about1, told1, reached1)
+    if slot2 then
+      end2, used2, held2 = unpack_(stored[3])
+      start2, stop2, over2 = window(start2, stop2, length2, bounds2, end2)
+      if not start2 then
+        return answer(pack({5}))
+      end
+      if over2 then
+        used2, held2 = 0, nil
+      end
+      reached2 = used2 + first_units
+      denied = full(about2, told2, reached2) or denied
+    end
+    if reached1 > 9007199254740991 or (slot2 and reached2 > 9007199254740991) then
+      return answer(pack({11, 0}))
+    end
+    if denied or action == 'k' then
+      local rows = slot2
+        and '\220\0\18' .. figures(about1, start1, stop1, used1, held1, told1)
+          .. figures(about2, start2, stop2, used2, held2, told2)
+        or '\153' .. figures(about1, start1, stop1, used1, held1, told1)
+      if not denied then
+        return answer('\150\1\160' .. refresh .. '\0\0' .. rows)
+      end
+      local holding = call('HGET', KEYS[2], 'x')
+      if not holding then
+        return answer(pack({5}))
+      end
+      return answer('\149\2' .. holding .. refresh .. '\0' .. rows)
+    end
+    if call('XLEN', KEYS[4]) >= most then
+      return answer(pack({8}))
+    end
+    local rows = slot2
+      and '\220\0\18' .. figures(about1, start1, stop1, reached1, held1, told1)
+        .. figures(about2, start2, stop2, reached2, held2, told2)
+      or '\153' .. figures(about1, start1, stop1, reached1, held1, told1)
+    local entry = '\151' .. ARGV[2] .. pack(customer_id)
+    if fingerprint ~= '' then
+      entry = '\158' .. ARGV[2] .. pack(customer_id)
+        .. pack(counted_at, action, operation, fingerprint, now + record_ms, 0)
+        .. '\150\1\160\0' .. pack(counted_at) .. '\0' .. rows
+    elseif counted_at ~= now then
+      entry = '\158' .. ARGV[2] .. pack(customer_id)
+        .. pack(counted_at, action, operation, '', 0, 0) .. '\0'
+    end
+    local id, refused = enter(entry)
+    if not id then
+      return refused
+    end
+    local value1 = held1 and pack(stop1, reached1, held1) or pack(stop1, reached1)
+    if slot2 then
+      call('HSET', KEYS[3], slot1, value1, slot2,
+        held2 and pack(stop2, reached2, held2) or pack(stop2, reached2))
+    else
+      call('HSET', KEYS[3], slot1, value1)
+    end
+    local reply = '\150\1' .. pack(id) .. refresh .. pack(counted_at) .. '\0' .. rows
+    if fingerprint ~= '' then
+      call('SET', KEYS[5], pack(now + replay_ms, fingerprint, reply), 'PX', replay_ms)
+    end
+    return reply
+  end
+end
+
+-- The head of a MessagePack list. Replies and entries are put together of parts, most of which are
+-- known in that form: packing a table costs several times as much.
+local function list(count)
+  return count < 16 and char(144 + count) or bytes('>BI2', 220, count)
+end
+
+-- What is known of each item's feature; one table for a feature that is asked for again.
+local known_of, distinct, asked, about = {nil}, nil, nil, nil
+if n == 1 then
+  local stored = call('HGET', KEYS[2], feature)
+  about = stored and {unpack_(stored)} or nil
+  known_of[1], distinct = about, known_of
+else
+  asked, distinct = {unpack_(ARGV[2])}, {}
+  local fields, by_name = {}, {}
+  for i = 1, n do
+    fields[i] = asked[3 + i * 2]
+  end
+  local stored = call('HMGET', KEYS[2], unpack(fields))
+  for i = 1, n do
+    local name = fields[i]
+    if stored[i] and not by_name[name] then
+      about = {unpack_(stored[i])}
+      by_name[name], distinct[#distinct + 1] = about, about
+    end
+    known_of[i] = by_name[name]
+  end
+end
+if not about then
+  local stored = call('HGET', KEYS[2], 'm')
+  if not stored then
+    return answer(pack({5}))
+  end
+  about = {unpack_(stored)}
+end
+local valid_until, refresh_at = about[3], about[4]
+if about[1] ~= tonumber(ARGV[1]) or (valid_until > 0 and now_s >= valid_until) then
+  return answer(pack({5}))
+end
+local refresh = (refresh_at > 0 and now_s >= refresh_at) and '\1' or '\0'
+
+-- The slots of the features asked, read at once.
+local slots, m = {'_', nil, nil, nil}, 1
+for i = 1, #distinct do
+  local known, p = distinct[i], 7
+  local slot = known[7]
+  while slot do
+    m = m + 1
+    slots[m] = slot
+    p = p + 7
+    slot = known[p]
+  end
+end
+local stored
 -- A named call needs them also without any limit: with them come the answers of the record.
 if m > 1 or fingerprint ~= '' then
   if attempt ~= '' then
     slots[m + 1] = 'g'
   end
-  local stored = redis.call('HMGET', KEYS[3], unpack(slots))
+  stored = call('HMGET', KEYS[3], unpack(slots))
   if stored[1] ~= ARGV[1] then
-    return pack({6})
+    return answer(pack({6}))
   end
-  for i = 2, m do
-    if not stored[i] then
-      return pack({6})
+end
+local filling = (attempt ~= '' and stored) and ARGV[1] .. ':' .. (stored[m + 1] or '') or ''
+
+-- What stands in the present window of each limit takes the place of what said where it begins:
+-- start, end, units before this call, units after it.
+local helds, j = {}, 1
+for i = 1, #distinct do
+  local known, p = distinct[i], 7
+  while known[p] do
+    j = j + 1
+    if not stored[j] then
+      return answer(pack({6}))
     end
-    local slot = slots[i]
-    ends[slot], counts[slot], helds[slot] = unpack_(stored[i])
-  end
-  if attempt ~= '' then
-    filling = ARGV[1] .. ':' .. (stored[m + 1] or '')
+    local its_end, used, held = unpack_(stored[j])
+    local start, stop, over = window(known[p + 3], known[p + 4], known[p + 5], known[p + 6], its_end)
+    if not start then
+      return answer(pack({5}))
+    end
+    if over then
+      used, held = 0, nil
+    end
+    known[p + 3], known[p + 4], known[p + 5], known[p + 6] = start, stop, used, used
+    helds[known[p]] = held
+    p = p + 7
   end
 end
 
--- The window of these bounds that holds now_s; an end of 0 never comes, nil is past the bounds.
-local function present(bounds)
-  local count = #bounds
-  if count == 0 then
-    return 0, 0
-  end
-  if bounds[1] == 0 then
-    local length, offset = bounds[2], bounds[3]
-    local start = floor((now_s - offset) / length) * length + offset
-    return start, start + length
-  end
-  for i = 2, count do
-    if now_s < bounds[i] then
-      return bounds[i - 1], bounds[i]
-    end
-  end
-  return nil, nil
-end
-
--- Where the window that ends then began; windows never turn backward, so a call that comes with
--- an earlier instant is counted in the window already turned to.
-local function began(bounds, stop, start)
-  if bounds[1] == 0 then
-    return stop - bounds[2]
-  end
-  for i = 2, #bounds do
-    if bounds[i] == stop then
-      return bounds[i - 1]
-    end
-  end
-  return start
-end
-
--- How many of these units the overage limits of item i have room for; nil is past their bounds.
+-- How many of these units the overage limits of a feature have room for.
 -- Most calls cost nothing, and do without making it.
-local covered_of = costs ~= '' and function(i, units)
-  local limits, first, covered = limits_of[i], first_of[i], nil
-  for j = 1, #limits do
-    local limit = limits[j]
-    if limit[3] == 2 then
+local covered_of = costs ~= '' and function(known, units)
+  local covered
+  local p = 7
+  while known[p] do
+    if byte(known[p + 2], -1) == 2 then
       covered = covered or units
-      local slot = slots[first + j]
-      local start, stop = present(limit[4])
-      if not start then
-        return nil
-      end
-      local used, before = counts[slot], ends[slot]
-      if not (before > stop and stop > 0) and before > 0 and before <= start then
-        used = 0
-      end
-      if limit[2] >= 0 then
-        covered = math.max(0, math.min(covered, limit[2] - used))
+      local _, limit = unpack_(known[p + 1])
+      if limit >= 0 then
+        covered = math.max(0, math.min(covered, limit - known[p + 6]))
       end
     end
+    p = p + 7
   end
   return covered or 0
 end
 
-local rows, denied, owing, counted_at = {}, false, false, now
-local writes, deltas, charged = {}, {}, 0
-local added, marks
+local denied, owing = false, false
+local charged, added, marks = 0, nil, nil
+local deltas = action == 's' and {} or nil
 if costs ~= '' or attempt ~= '' then
   charged = {}
 end
 if action == 'h' then
   added, marks = {}, {}
 end
-for i = 2, n do
-  local units = tonumber(ARGV[9 + i * 2])
-  local limits = limits_of[i]
-  deltas[i] = units
+for i = 1, n do
+  local known = known_of[i]
+  local units = i == 1 and first_units or asked[4 + i * 2]
+  if deltas then
+    deltas[i] = units
+  end
   -- Of the units of an item that costs credits, those that the plan includes.
   local covered
   if charged ~= 0 then
-    charged[i - 1] = 0
-    if limits and string.byte(costs, i - 1) == 49 then
-      covered = covered_of(i, units)
-      if not covered then
-        return pack({5})
-      end
-      charged[i - 1] = units - covered
+    charged[i] = 0
+    if known and byte(costs, i) == 49 then
+      covered = covered_of(known, units)
+      charged[i] = units - covered
       owing = owing or covered < units
     end
   end
-  if not limits then
+  if not known then
     denied = true
-    rows[i - 1] = 0
   else
-    local row, k, first = {}, 0, first_of[i]
-    for j = 1, #limits do
-      local limit = limits[j]
-      local slot = slots[first + j]
-      local start, stop = present(limit[4])
-      if not start then
-        return pack({5})
-      end
-      local used, before = counts[slot], ends[slot]
-      if before > stop and stop > 0 then
-        start, stop = began(limit[4], before, start), before
-        if start * 1000 > counted_at then
-          counted_at = start * 1000
-        end
-      elseif before > 0 and before <= start then
-        used, helds[slot] = 0, nil
-      end
+    local p, about_limit = 7, known[8]
+    while about_limit do
+      local _, limit = unpack_(about_limit)
+      -- By far the most have no code, no status and no mark.
+      local told = known[p + 2]
+      local mark = told == '\160\0\0' and 0 or byte(told, -1)
       local share = units
-      if covered and limit[3] == 2 then
+      if covered and mark == 2 then
         share = covered
       end
-      local reached
+      local used, held, reached = known[p + 6], helds[known[p]], nil
       if action == 'r' then
         reached = used - units
-        if reached < (helds[slot] or 0) then
-          return pack({10, i - 2})
+        if reached < (held or 0) then
+          return answer(pack({10, i - 1}))
         end
       elseif action == 's' then
-        reached = units + (helds[slot] or 0)
+        reached = units + (held or 0)
         deltas[i] = reached - used
       else
         reached = used + share
         if reached > 9007199254740991 then
-          return pack({11, i - 2})
+          return answer(pack({11, i - 1}))
         end
-        if limit[2] == -2 or (limit[2] >= 0 and reached > limit[2]
-          and (limit[3] == 0 or (limit[3] == 2 and not covered))) then
+        if limit == -2 or (limit >= 0 and reached > limit
+          and (mark == 0 or (mark == 2 and not covered))) then
           denied = true
         end
       end
-      if touched[slot] == nil then
-        touched[slot] = used
-      end
-      ends[slot], counts[slot] = stop, reached
+      known[p + 6] = reached
       if added then
-        added[slot] = (added[slot] or 0) + share
-        local p = #marks
-        marks[p + 1], marks[p + 2], marks[p + 3] = slot, stop, limit[3] == 2 and 1 or 0
+        added[known[p]] = share
+        local k = #marks
+        marks[k + 1], marks[k + 2], marks[k + 3] = known[p], known[p + 4], mark == 2 and 1 or 0
       end
-      row[k + 1], row[k + 2], row[k + 3] = limit[1], limit[2], slot
-      row[k + 4], row[k + 5] = start, stop
-      row[k + 6], row[k + 7], row[k + 8], row[k + 9] = limit[5], limit[6], limit[3], 0
-      k = k + 9
-      writes[#writes + 1] = slot
+      p = p + 7
+      about_limit = known[p + 1]
     end
-    rows[i - 1] = row
   end
 end
 
@@ -277,88 +435,103 @@ if keep and added then
     helds[slot] = (helds[slot] or 0) + units
   end
 end
-for i = 1, n - 1 do
-  local row = rows[i]
-  if row ~= 0 then
-    for k = 3, #row, 9 do
-      local slot = row[k]
-      local held = helds[slot]
-      row[k] = keep and counts[slot] or touched[slot]
-      if held then
-        row[k], row[k + 6] = row[k] - held, held
-      end
+local rows, shown = '', keep and 6 or 5
+for i = 1, n do
+  local known = known_of[i]
+  if not known then
+    rows = rows .. '\0'
+  else
+    local row, count, p = '', 0, 7
+    local about_limit = known[8]
+    while about_limit do
+      count = count + 9
+      row = row .. figures(about_limit, known[p + 3], known[p + 4], known[p + shown],
+        helds[known[p]], known[p + 2])
+      p = p + 7
+      about_limit = known[p + 1]
     end
+    rows = rows .. list(count) .. row
   end
 end
+local paid = charged == 0 and '\0' or pack(charged)
 if denied then
-  local holding = redis.call('HGET', KEYS[2], 'x')
+  local holding = call('HGET', KEYS[2], 'x')
   if not holding then
-    return pack({5})
+    return answer(pack({5}))
   end
-  return pack({2, unpack_(holding), refresh, charged, unpack(rows)})
+  return answer(list(4 + n) .. '\2' .. holding .. refresh .. paid .. rows)
 end
 if not keep then
-  return pack({1, '', refresh, 0, charged, unpack(rows)})
+  return answer(list(5 + n) .. '\1\160' .. refresh .. '\0' .. paid .. rows)
 end
 local pending = action == 'h' or action == 'a' or (action == 'p' and owing)
-if pending and #writes == 0 then
-  local reply = pack({12, '', refresh, now, charged, attempt, customer_id, version, valid_until,
-    filling, unpack(rows)})
+local to_decide = pending and function(entry)
+  return list(10 + n) .. '\12' .. pack(entry) .. refresh .. pack(counted_at, charged, attempt,
+    about[5], about[2], valid_until, filling) .. rows
+end
+if pending and m == 1 then
+  local refused = answer(false)
+  if refused then
+    return refused
+  end
+  local reply = to_decide('')
   if fingerprint ~= '' then
     -- So that it is known still when a limit counts the feature.
-    redis.call('SET', KEYS[5], pack(now + tonumber(ARGV[8]), fingerprint, reply), 'PX', ARGV[8])
+    call('SET', KEYS[5], pack(now + replay_ms, fingerprint, reply), 'PX', replay_ms)
   end
   return reply
 end
-if redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[4]) then
-  return pack({8})
+if call('XLEN', KEYS[4]) >= most then
+  return answer(pack({8}))
 end
 
-if #writes > 0 then
-  local pairs_, p = {}, 0
-  for i = 1, #writes do
-    local slot = writes[i]
-    local held = helds[slot]
-    pairs_[p + 1] = slot
-    pairs_[p + 2] = held and pack(ends[slot], counts[slot], held) or pack(ends[slot], counts[slot])
-    p = p + 2
+local entry, length = ARGV[2] .. pack(about[5]), 5 + n * 2
+if counted_at ~= now or deltas or pending or fingerprint ~= '' or action == 'p' then
+  local name, until_ms, given = fingerprint, 0, '\0'
+  if pending then
+    name, given = '', paid
+  elseif fingerprint ~= '' then
+    until_ms = now + record_ms
+    given = list(5 + n) .. '\1\160\0' .. pack(counted_at) .. '\0' .. rows
+  end
+  local recorded = action
+  if action == 'a' then
+    recorded = 'p'
+  elseif action == 'p' and not pending then
+    recorded = 'c'
+  end
+  entry = entry .. pack(counted_at, recorded, pending and attempt or operation, name, until_ms,
+    deltas or 0) .. given
+  length = length + 7
+end
+local id, refused = enter(list(length) .. entry)
+if not id then
+  return refused
+end
+if m > 1 then
+  local values, k = {nil, nil, nil, nil, nil, nil}, 0
+  for i = 1, #distinct do
+    local known, p = distinct[i], 7
+    local slot = known[7]
+    while slot do
+      local held = helds[slot]
+      values[k + 1] = slot
+      values[k + 2] = held and pack(known[p + 4], known[p + 6], held)
+        or pack(known[p + 4], known[p + 6])
+      k, p = k + 2, p + 7
+      slot = known[p]
+    end
   end
   if action == 'h' then
-    local units, covered = deltas[2], deltas[2] - charged[1]
-    pairs_[p + 1], pairs_[p + 2] =
-      'h' .. attempt, pack(0, units, covered, units, covered, unpack(marks))
+    local covered = first_units - charged[1]
+    values[k + 1], values[k + 2] =
+      'h' .. attempt, pack(0, first_units, covered, first_units, covered, unpack(marks))
   end
-  redis.call('HSET', KEYS[3], unpack(pairs_))
+  call('HSET', KEYS[3], unpack(values))
 end
-local entry = {tonumber(ARGV[1]), action, ARGV[6], counted_at, customer_id}
-if pending then
-  entry[3], entry[6], entry[7], entry[8] = attempt, '', 0, charged
-elseif fingerprint ~= '' then
-  entry[6], entry[7] = fingerprint, now + tonumber(ARGV[9])
-  entry[8] = {1, '', 0, counted_at, 0, unpack(rows)}
-else
-  entry[6], entry[7], entry[8] = '', 0, 0
-end
-if action == 'a' then
-  entry[2] = 'p'
-elseif action == 'p' and not pending then
-  entry[2] = 'c'
-end
-local e = 8
-for i = 2, n do
-  entry[e + 1] = tonumber(fields[i])
-  entry[e + 2] = action == 'r' and -deltas[i] or deltas[i]
-  e = e + 2
-end
-local id = redis.call('XADD', KEYS[4], '*', 'd', pack(entry))
-local reply
-if pending then
-  reply = pack({12, id, refresh, counted_at, charged, attempt, customer_id, version, valid_until,
-    filling, unpack(rows)})
-else
-  reply = pack({1, id, refresh, counted_at, 0, unpack(rows)})
-end
+local reply = pending and to_decide(id)
+  or list(5 + n) .. '\1' .. pack(id) .. refresh .. pack(counted_at) .. '\0' .. rows
 if fingerprint ~= '' then
-  redis.call('SET', KEYS[5], pack(now + tonumber(ARGV[8]), fingerprint, reply), 'PX', ARGV[8])
+  call('SET', KEYS[5], pack(now + replay_ms, fingerprint, reply), 'PX', replay_ms)
 end
 return reply

@@ -13,7 +13,7 @@ from api.domain.decision import WindowFigure
 from api.domain.snapshot import COUNTED_ONLY, OVERAGE, UNLIMITED, decode_holding
 from api.domain.unlocking import Holding
 from api.infra.lua import Script
-from api.infra.packing import pack, unpack
+from api.infra.packing import pack, pack_side_by_side, unpack
 from api.infra.redis import RedisDoor
 
 ADMIT = Script.load(__file__, "admit")
@@ -32,6 +32,8 @@ WINDOWS = tuple(WindowKind)
 FIGURE = 9
 """How many values stand for one limit in a reply's row."""
 _SHADOW = 1
+_LESS_THAN_NONE = {UNLIMITED: None, COUNTED_ONLY: 0}
+_figure = WindowFigure._make
 NOT_GRANTED = 0
 """Stands in a reply's rows for an item that the customer is not granted."""
 
@@ -107,8 +109,7 @@ class Counters:
 
     def __init__(self, door: RedisDoor, *, journal_max: int, max_skew_ms: int) -> None:
         self._door = door
-        self._journal_max = journal_max
-        self._max_skew_ms = max_skew_ms
+        self._bounds = bounds(max_skew_ms, journal_max)
 
     async def admit(self, operation: Operation, at_ms: int) -> Reply:
         """Judge and count ``operation`` at that instant.
@@ -119,27 +120,37 @@ class Counters:
 
     def ask(self, operation: Operation, at_ms: int) -> Awaitable[bytes]:
         """Have it judged and counted as ``admit`` does; ``read`` reads the answer."""
-        customer = operation.customer
-        shard = keys.shard_of(customer)
-        snapshot, counters = keys.snapshot(shard, customer), keys.counters(shard, customer)
-        named = operation.fingerprint
-        known = keys.answer(shard, customer, operation.operation_id) if named else counters
-        args: list[str | int] = [
-            at_ms,
-            self._max_skew_ms,
-            self._journal_max,
-            _ACTIONS[operation.action],
-            operation.operation_id,
-            operation.fingerprint,
-            operation.replay_ms,
-            operation.record_ms,
-            operation.attempt,
-            "".join("1" if cost else "0" for cost in operation.costs) if operation.costs else "",
-        ]
-        for feature_id, units in operation.items:
-            args.append(feature_id)
-            args.append(units)
-        return self._door.call(ADMIT, shard, (snapshot, counters, keys.journal(shard), known), args)
+        shard = keys.shard_of(operation.customer)
+        names, args = asking(operation, at_ms, shard, self._bounds)
+        return self._door.call(ADMIT, shard, names, args)
+
+
+def bounds(max_skew_ms: int, journal_max: int) -> bytes:
+    """Return the argument of ``admit.lua`` that is the same of every call."""
+    return pack_side_by_side([max_skew_ms, journal_max])
+
+
+def asking(
+    operation: Operation, at_ms: int, shard: int, within: bytes
+) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+    """Return the keys and arguments of ``admit.lua`` that ask ``operation``."""
+    action, customer, operation_id, items, named, replay_ms, record_ms, attempt, costs = operation
+    head = [_ACTIONS[action], at_ms, operation_id, len(items)]
+    for feature_id, units in items:
+        head += (str(feature_id), units)
+    args: tuple[bytes, ...] = (pack_side_by_side(head), within)
+    names: tuple[str, ...] = (
+        keys.snapshot(shard, customer),
+        keys.counters(shard, customer),
+        keys.journal(shard),
+    )
+    if named:
+        names += (keys.answer(shard, customer, operation_id),)
+    paid = any(costs)
+    if named or attempt or paid:
+        digits = "".join("1" if cost else "0" for cost in costs) if paid else ""
+        args += (pack_side_by_side([named, replay_ms, record_ms, attempt, digits]),)
+    return names, args
 
 
 def read(packed: bytes) -> Reply:
@@ -149,15 +160,17 @@ def read(packed: bytes) -> Reply:
 
 def read_reply(reply: Sequence[Any]) -> Reply:
     """Read it unpacked."""
-    verdict = reply[0]
-    reader = _READERS.get(verdict)
-    return Reply(Verdict(verdict)) if reader is None else reader(reply)
+    verdict = _VERDICTS[reply[0]]
+    if verdict is Verdict.ALLOWED:
+        return _allowed(reply)
+    reader = _READERS.get(reply[0])
+    return Reply(verdict) if reader is None else reader(reply)
 
 
 def _allowed(reply: Sequence[Any]) -> Reply:
     _, entry, refresh, at_ms, charged, *rows = reply
     # In order, as every allowed call comes by here and naming them takes twice as long.
-    return Reply(Verdict.ALLOWED, entry, refresh == 1, rows, None, 0, int(at_ms), 0, charged or ())
+    return Reply(Verdict.ALLOWED, entry, refresh == 1, rows, None, 0, at_ms, 0, charged or ())
 
 
 def _denied(reply: Sequence[Any]) -> Reply:
@@ -188,9 +201,10 @@ def _pending(reply: Sequence[Any]) -> Reply:
     )
 
 
+_VERDICTS: Sequence[Verdict] = (Verdict.ALLOWED, *Verdict)
+"""By number, from 1 on; looking it up in the enumeration costs several times as much."""
 # By the number itself: a member of an enumeration is hashed in Python.
 _READERS: Mapping[int, Callable[[Sequence[Any]], Reply]] = {
-    Verdict.ALLOWED.value: _allowed,
     Verdict.DENIED.value: _denied,
     Verdict.REPLAYED.value: _replayed,
     Verdict.PENDING.value: _pending,
@@ -221,28 +235,25 @@ def pending_answer(reply: Reply) -> bytes:
     )
 
 
-def slot_name(feature_id: int, window: int, mark: int) -> str:
-    """Return the field in which a limit is counted; ``mark`` is the third part of the limit."""
-    return f"{feature_id}:{window}{'o' if mark == OVERAGE else ''}"
-
-
 def figures(row: Sequence[Any]) -> tuple[WindowFigure, ...]:
     """Read one item's flat figures; see ``admit.lua``."""
     each = iter(row)
     return tuple(
         [
-            WindowFigure(
-                WINDOWS[kind],
-                None if limit == UNLIMITED else int(limit) if limit > 0 else 0,
-                int(used),
-                start or None,
-                stop or None,
-                int(held),
-                code or None,
-                status or None,
-                mark == _SHADOW,
-                limit != COUNTED_ONLY,
-                mark == OVERAGE,
+            _figure(
+                (
+                    WINDOWS[kind],
+                    limit if limit >= 0 else _LESS_THAN_NONE[limit],
+                    used,
+                    start or None,
+                    stop or None,
+                    held,
+                    code or None,
+                    status or None,
+                    mark == _SHADOW,
+                    limit != COUNTED_ONLY,
+                    mark == OVERAGE,
+                )
             )
             for kind, limit, used, start, stop, code, status, mark, held in zip(
                 *(each,) * FIGURE, strict=True

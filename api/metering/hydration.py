@@ -16,13 +16,12 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from api.domain import keys
-from api.domain.snapshot import OVERAGE, Snapshot
+from api.domain.snapshot import OVERAGE, Snapshot, slot_name
 from api.infra.lua import Script
 from api.infra.packing import pack, unpack
 from api.infra.postgres import Connection, Database, Record
 from api.infra.queries import Queries
 from api.infra.redis import RedisDoor
-from api.metering.counters import slot_name
 from api.metering.drainer import Drainer
 from api.metering.journal import entry_id
 

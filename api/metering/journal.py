@@ -14,7 +14,8 @@ EntryId = tuple[int, int]
 
 ORIGIN: EntryId = (0, 0)
 
-_HEAD = 8
+_HEAD = 4
+_EARLIER_HEAD = 8
 _ACTIONS = {
     "c": "consume",
     "r": "release",
@@ -23,6 +24,7 @@ _ACTIONS = {
     "h": "hold",
     "u": "undo",
 }
+_CHARGED = ("p", "h", "u")
 UNDO = "undo"
 AWAITING = frozenset({"pending", "hold"})
 """Actions that the record has yet to decide."""
@@ -68,14 +70,46 @@ def read(rows: Iterable[Sequence[Any]]) -> tuple[list[Entry], EntryId]:
     last = ORIGIN
     for row_id, (name, value) in rows:
         last = entry_id(row_id)
-        if name == b"d":
+        if name == b"e":
             entries.append(_entry(last, unpack(value)))
+        elif name == b"d":
+            entries.append(_earlier(last, unpack(value)))
     return entries, last
 
 
 def _entry(position: EntryId, facts: list[Any]) -> Entry:
-    _, action, operation_id, at_ms, customer_id, fingerprint, expires_ms, answer = facts[:_HEAD]
-    pairs = facts[_HEAD:]
+    """Read what ``admit.lua`` writes: what was asked, by whom, and what differs from that."""
+    action, at_ms, operation_id, count = facts[:_HEAD]
+    end = _HEAD + 2 * count
+    units: list[int] = facts[_HEAD + 1 : end : 2]
+    customer_id = facts[end]
+    fingerprint, expires_ms = "", 0
+    answer: Any = ()
+    if len(facts) > end + 1:
+        at_ms, action, operation_id, fingerprint, expires_ms, counted, answer = facts[end + 1 :]
+        units = counted or units
+    if action == "r":
+        units = [-given for given in units]
+    return Entry(
+        position,
+        _ACTIONS[action],
+        operation_id,
+        instant(at_ms),
+        customer_id,
+        tuple(zip(map(int, facts[_HEAD:end:2]), units, strict=True)),
+        fingerprint,
+        instant(expires_ms) if expires_ms else None,
+        pack(answer) if fingerprint else b"",
+        tuple(answer) if action in _CHARGED else (),
+    )
+
+
+def _earlier(position: EntryId, facts: list[Any]) -> Entry:
+    """Read an entry of ``undo.lua``, or of a judge before this one."""
+    _, action, operation_id, at_ms, customer_id, fingerprint, expires_ms, answer = facts[
+        :_EARLIER_HEAD
+    ]
+    pairs = facts[_EARLIER_HEAD:]
     return Entry(
         id=position,
         action=_ACTIONS[action],
@@ -86,7 +120,7 @@ def _entry(position: EntryId, facts: list[Any]) -> Entry:
         fingerprint=fingerprint,
         expires_at=instant(expires_ms) if expires_ms else None,
         answer=pack(answer) if fingerprint else b"",
-        charged=tuple(answer) if action in ("p", "h", "u") else (),
+        charged=tuple(answer) if action in _CHARGED else (),
     )
 
 

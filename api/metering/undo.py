@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.domain import keys
-from api.domain.snapshot import OVERAGE
+from api.domain.snapshot import OVERAGE, slot_name
 from api.infra.lua import Script
 from api.infra.packing import pack, unpack
 from api.infra.redis import RedisDoor
-from api.metering.counters import FIGURE, Reply, slot_name
+from api.metering.counters import FIGURE, Reply
 
 UNDO = Script.load(__file__, "undo")
 

@@ -7,6 +7,7 @@ import pytest
 
 from api.catalog import subscriptions
 from api.catalog.publisher import Publisher, takes
+from api.catalog.stored_form import as_told, meaning, pack_feature
 from api.domain import keys
 from api.domain.entitlements import OverrideFacts
 from api.domain.errors import Unavailable, UnknownCustomer
@@ -105,8 +106,8 @@ async def test_the_snapshot_says_what_the_record_says(store: Store) -> None:
     told = await store.snapshot("acme")
     known = ["business", "free", ["free"], [], [EXPORT], 2, revision.number, [], [], "UTC"]
     assert unpack(told["x"]) == known
-    features = {int(k): unpack(v) for k, v in told.items() if k not in "mx"}
-    assert features == {number: unpack(pack(f)) for number, f in expected.features.items()}
+    features = {int(k): as_told(v) for k, v in told.items() if k not in "mx"}
+    assert features == {n: pack_feature(n, feature) for n, feature in expected.features.items()}
     until = int(instant("2026-03-20").timestamp())
     epoch = store.door.epoch(SHARD)
     assert [unpack(part) for part in parts(told["m"])] == [
@@ -217,8 +218,9 @@ async def test_publishers_that_race_with_changes_end_at_the_newest_version(store
     assert await store.told_version("acme") == 11
     number = store.revisions.newest.feature_ids[ANALYSES]
     (promise,) = (await store.customers.many_facts([acme.id]))[acme.id].overrides
-    told = unpack((await store.snapshot("acme"))[str(number)])
-    assert told[1][0][1] == promise.limits[0].units
+    told = meaning(as_told((await store.snapshot("acme"))[str(number)]))
+    (limit,) = promise.limits
+    assert told[2] == pack(limit.window.code) + pack(limit.units)
 
 
 # What is left behind is made good

@@ -16,11 +16,11 @@ from api.domain.admission import Action, Count, Judgement, Outcome, Slot, judge,
 from api.domain.catalog import Feature, FeatureKind, WindowKind
 from api.domain.entitlements import EntitledLimit, Entitlement, counted
 from api.domain.pending import CountedHold, HoldFigures, placed, told, undone
-from api.domain.snapshot import OVERAGE, Snapshot
+from api.domain.snapshot import OVERAGE, Snapshot, slot_name
 from api.domain.windows import Frame, Window, moved, window_at
 from api.infra.packing import pack, unpack
 from api.infra.redis import RedisDoor
-from api.metering.counters import Counters, Operation, Reply, Verdict, figures, slot_name
+from api.metering.counters import Counters, Operation, Reply, Verdict, figures
 from api.metering.resolve import RESOLVE
 from api.metering.undo import Undo
 from tests.support.judging import EPOCH, install, open_door, snapshot_of
@@ -117,6 +117,7 @@ def answered(reply: Reply) -> list[list[tuple[object, ...]] | None]:
     ]
 
 
+DECIDED = (Action.PEND, Action.AWAIT, Action.HOLD)
 OUTCOMES = {
     Outcome.ALLOWED: Verdict.ALLOWED,
     Outcome.PENDING: Verdict.PENDING,
@@ -205,8 +206,8 @@ class Both:
             fingerprint="same" if named else "",
             replay_ms=600_000,
             record_ms=600_000,
-            attempt=f"~{name}" if named else name,
-            costs=[funded and f in COSTING for f, _ in items],
+            attempt=(f"~{name}" if named else name) if action in DECIDED else "",
+            costs=[f in COSTING for f, _ in items] if funded else (),
         )
         costing = COSTING if funded else ()
         judged = judge(action, items, self.entitled, self.pins, self.counts, at, costing)
@@ -216,7 +217,7 @@ class Both:
         if judged.outcome in (Outcome.ALLOWED, Outcome.DENIED, Outcome.PENDING):
             assert answered(reply) == shown(judged)
         if judged.outcome is Outcome.PENDING or action is Action.CHECK:
-            assert tuple(reply.charged) == judged.charged
+            assert (tuple(reply.charged) or (0,) * len(items)) == judged.charged
         if judged.outcome is Outcome.PENDING:
             assert (reply.attempt, reply.version) == (operation.attempt, self.version)
             assert bool(reply.entry) == any(judged.figures)

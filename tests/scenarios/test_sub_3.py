@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from api.catalog import audit
+from api.catalog.stored_form import pack_feature
 from api.domain import keys
 from api.domain.entitlements import SubscriptionStatus
 from api.infra.packing import pack
@@ -54,18 +55,18 @@ async def spoil(books: Scene, *, version: int | None = None) -> None:
     feature_id = core.revisions.newest.feature_ids["tx_post"]
     kind, limits = core_facts.features[feature_id]
     [(window, _, shadow, bounds, code, status)] = limits
-    spoiled = [kind, [[window, 5_000, shadow, bounds, code, status]]]
-    await core.door.command("HSET", PLACE, str(feature_id), pack(spoiled))
+    head = (
+        core.door.epoch(keys.shard_of("acme")),
+        core_facts.version if version is None else version,
+        core_facts.valid_until_s,
+        core_facts.refresh_at_s,
+        core_facts.customer_id,
+    )
+    about = b"".join(map(pack, head))
+    spoiled = pack_feature(feature_id, (kind, [(window, 5_000, shadow, bounds, code, status)]))
+    await core.door.command("HSET", PLACE, str(feature_id), about + spoiled)
     if version is not None:
-        head = (
-            core.door.epoch(keys.shard_of("acme")),
-            version,
-            core_facts.valid_until_s,
-            core_facts.refresh_at_s,
-            core_facts.customer_id,
-            core_facts.built_at_s,
-        )
-        await core.door.command("HSET", PLACE, "m", b"".join(map(pack, head)))
+        await core.door.command("HSET", PLACE, "m", about + pack(core_facts.built_at_s))
 
 
 async def test_rights_are_computed_anew_on_every_change_of_the_subscription(

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from api.catalog.stored_form import ABOUT, pack_feature
 from api.domain import keys
 from api.domain.admission import Slot
 from api.domain.catalog import Catalog, CustomerType, Feature, Plan
 from api.domain.entitlements import CustomerFacts, Entitlement, Entitlements
-from api.domain.snapshot import Snapshot, build, encode_holding
+from api.domain.snapshot import Snapshot, build, encode_holding, slot_name
 from api.domain.windows import Window
 from api.infra.packing import pack
 from api.infra.redis import RedisDoor
-from api.metering.counters import slot_name
 
 EPOCH = 7
 
@@ -63,10 +63,11 @@ async def install(door: RedisDoor, customer: str, snapshot: Snapshot, *, fill: b
         snapshot.built_at_s,
     )
     holding = encode_holding(snapshot.holding, snapshot.version, 1)
+    about = b"".join(map(pack, head[:ABOUT]))
     fields: list[str | bytes | int] = ["m", b"".join(map(pack, head)), "x", pack(holding)]
     slots: list[str | bytes | int] = ["_", EPOCH]
     for feature_id, feature in snapshot.features.items():
-        fields += [str(feature_id), pack(feature)]
+        fields += [str(feature_id), about + pack_feature(feature_id, feature)]
         for limit in feature[1]:
             bounds = limit[3]
             # An end in the past: the first call turns the window and begins at zero.

@@ -94,6 +94,7 @@ class ValkeyServer:
             "appendfsync": "everysec",
             "save": "",
             "maxmemory-policy": "noeviction",  # an evicted counter would be usage forgotten
+            "hash-max-listpack-value": "256",  # a feature of a snapshot has about 90 bytes
             "loglevel": "notice",
         }
         return [part for k, v in settings.items() for part in (f"--{k}", v)]
