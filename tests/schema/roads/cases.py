@@ -83,5 +83,5 @@ def _variables(rng: Random, document: Document) -> dict[str, Any] | None:
     declared = {one.name: one for op in document.operations for one in op.declared}
     if not declared and rng.random() < 0.5:
         return None
-    wrong = rng.choice((0.0, 0.0, 0.0, 0.03))
+    wrong = rng.choice((0.0, 0.0, 0.0, 0.05))
     return Givens(rng, wrong).variables(list(declared.values()))

@@ -152,7 +152,7 @@ class Givens:
     def _value(self, type_: GraphQLInputType) -> JsonValue:
         rng = self.rng
         if rng.random() < self.wrong:
-            return rng.choice(_WRONG)
+            return None if rng.random() < 0.3 else rng.choice(_WRONG)
         if isinstance(type_, GraphQLNonNull):
             return self._present(type_.of_type)
         return None if rng.random() < 0.12 else self._present(type_)

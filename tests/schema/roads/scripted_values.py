@@ -52,7 +52,7 @@ _WRONG: tuple[Any, ...] = (
 _NEAR: dict[str, tuple[Any, ...]] = {
     "String": (True, 0, 1.5, b"bytes", ["x"], {}),
     "ID": (1.0, 1.5, True, b"bytes", ["x"]),
-    "Int": (2**31, -(2**31) - 1, 3.0, 1.5, True, "7", "x", ""),
+    "Int": (2**31, -(2**31) - 1, 2**31, 2**53, 3.0, 1.5, True, "7", "x", ""),
     "Float": (True, "1.5", "x", "", 2**70, float("inf"), float("nan")),
     "Boolean": (0, 1, 2, 0.0, 1.5, "true", float("nan")),
     "Units": (1.5, "12", "x", True, float("inf"), 2**63, None),

@@ -57,7 +57,7 @@ def test_nothing_is_left_for_the_collector(sync_share: float) -> None:
     seen: Counter[str] = Counter()
     with journey(sync_share=sync_share) as both, nothing_collected():
         for case in cases(both.writer, 7, CASES):
-            usual = _without_the_unusual(case)
+            usual = _without_loaders(case)
             # What is compiled is kept, and its making may leave something: both are of the first.
             both.compiled.take(usual)
             before = both.roads.roads.compiled
@@ -77,10 +77,6 @@ def test_nothing_is_left_for_the_collector(sync_share: float) -> None:
     assert min(seen.values()) > 0, seen
 
 
-def _without_the_unusual(case: Case) -> Case:
-    """Return ``case`` without what makes cycles by itself, on any road.
-
-    Where a loader fails, its own frames hold its error; so does whoever is handed an error as a
-    value, which no resolver here does.
-    """
-    return replace(case, temper=replace(case.temper, loaded=0.0, returned=0.0))
+def _without_loaders(case: Case) -> Case:
+    """Return ``case`` without loaders: where one fails, its own frames hold its error."""
+    return replace(case, temper=replace(case.temper, loaded=0.0))

@@ -1,13 +1,12 @@
 """The comparison finds what it is there to find: each fault planted in the compiled road."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from graphql import GraphQLOutputType, GraphQLString
 
-from api.schema.compiled import arguments, leaves, operations, reading, running, writing
+from api.schema.compiled import arguments, leaves, operations, running, writing
 from api.schema.compiled.leaves import Leaf
 from api.schema.compiled.running import Run, Site
 from tests.schema.roads.journey import journey
@@ -22,15 +21,11 @@ def texts_in_upper_case(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(leaves._KNOWN, GraphQLString.name, upper)  # noqa: SLF001 - to break it
 
 
-def large_integers_let_through(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(leaves._KNOWN, "Int", Leaf("type({v}) is int", "{v}"))  # noqa: SLF001 - likewise
-
-
 def errors_that_stop_at_once(patch: pytest.MonkeyPatch) -> None:
     handle = writing._except  # noqa: SLF001 - likewise
 
-    def nullable(place: Any, type_: GraphQLOutputType, path: str, null: str) -> list[str]:  # noqa: ANN401
-        return handle(place, getattr(type_, "of_type", type_), path, null)
+    def nullable(place: Any, type_: GraphQLOutputType, *rest: str) -> list[str]:  # noqa: ANN401
+        return handle(place, getattr(type_, "of_type", type_), *rest)
 
     patch.setattr(writing, "_except", nullable)
 
@@ -57,8 +52,8 @@ def defaults_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(arguments, "coerce_default_value", lambda _: None)
 
 
-def nulls_where_an_input_has_none(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reading, "_not_null", lambda read: read)
+def variables_taken_as_they_come(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(arguments, "reader", lambda _: lambda value: value)
 
 
 def names_of_the_wrong_operation(patch: pytest.MonkeyPatch) -> None:
@@ -83,33 +78,27 @@ def conditions_turned_round(patch: pytest.MonkeyPatch) -> None:
 
 
 def fields_one_after_the_other(patch: pytest.MonkeyPatch) -> None:
-    async def join(out: Any, keys: Any, pending: Any) -> object:  # noqa: ANN401
-        for key, one in zip(keys, pending, strict=True):
+    async def join(out: Any, keys: Any, owed: Any) -> object:  # noqa: ANN401
+        for key, one in zip(keys, owed.all, strict=True):
             out[key] = await one
         return out
 
-    patch.setattr(running, "join", join)
+    patch.setattr(running, "_join", join)
 
 
 def siblings_that_go_on(patch: pytest.MonkeyPatch) -> None:
-    async def join(out: Any, keys: Any, pending: Any) -> object:  # noqa: ANN401
-        for key, value in zip(keys, await asyncio.gather(*pending), strict=True):
-            out[key] = value
-        return out
-
-    patch.setattr(running, "join", join)
+    patch.setattr(running, "_cancel", lambda _: None)
 
 
 FAULTS: tuple[Plant, ...] = (
     texts_in_upper_case,
-    large_integers_let_through,
     errors_that_stop_at_once,
     errors_below_what_is_null,
     one_location_of_several,
     paths_turned_round,
     rules_of_access_forgotten,
     defaults_forgotten,
-    nulls_where_an_input_has_none,
+    variables_taken_as_they_come,
     names_of_the_wrong_operation,
     conditions_turned_round,
     fields_one_after_the_other,
