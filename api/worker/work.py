@@ -128,9 +128,7 @@ class Worker:
                 await self._inbox.stop()
 
     async def _drain(self) -> int:
-        # Without a connection there is no epoch to drain under; this makes one.
-        await self._core.door.command("PING")
-        return await self._core.drainer.follow() or 0
+        return await self._core.drainer.follow()
 
     async def _webhooks(self, more: Callable[[], None]) -> int:
         return await self._inbox.begin(self._core.clock.now(), more)
