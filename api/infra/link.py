@@ -1,125 +1,58 @@
 """The way to one server of the counter store, the only module that knows the redis package.
 
 Calls of one event-loop turn travel together: they wait in a queue until the loop comes round,
-then go out in one write over one connection of the redis package (its handshake, TLS,
-authentication and parser; ours is only the queue). While a batch is out the next one gathers.
+then go out in one write over one connection of the redis package (its handshake, TLS and
+authentication; ours is only the queue, in ``line.py``).
 
 A connection is bound to the server that it reached: before anything else it reads who that is and
 has the epochs of its shards registered, and every script gets the epoch that belongs to the
 connection it is written to. So a server that restarted from older data, or another one in its
 place, is never asked under the epoch of the one before.
 
-Failure policy: what was never sent raises ``NotSent``; what was sent and not answered raises
-``OutcomeUnknown``, and the caller may repeat it only under the same operation id; what finds too
-many others waiting raises ``Overloaded``.
+Failure policy: what was never sent, or was refused, raises ``NotSent``; what was sent and not
+answered raises ``OutcomeUnknown``, and the caller may repeat it only under the same operation id;
+what finds too many others waiting raises ``Overloaded``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool
-from redis.asyncio.connection import UnixDomainSocketConnection as OverSocket
+from hiredis import Reader, ReplyError, pack_command
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    UnixDomainSocketConnection,
+)
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AskError,
-    BusyLoadingError,
-    ClusterDownError,
-    MovedError,
-    NoScriptError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import RedisError
 
 from api.domain import keys
 from api.domain.errors import Unavailable
-from api.infra.cluster import Address, View, view_of
-from api.infra.lua import Script
+from api.infra.calls import REPLACED, Arg, Call, NotSent, OutcomeUnknown, Overloaded, unheeded
+from api.infra.cluster import Address, Redirect, View, redirect_of, view_of
+from api.infra.line import Line
+from api.infra.server_facts import Facts, facts_of
 
-log = logging.getLogger(__name__)
-
-Arg = str | bytes | int
-
-MOST_IN_A_BATCH = 1_000
+MOST_ON_THE_WAY = 1_000
+"""Calls that wait for their replies; while they are so many, the next ones gather here."""
 TIMEOUT_SECONDS = 5.0
 PAUSE_SECONDS = 0.1
 """After a failed connect, calls are refused at once for this long."""
 QUIET_SECONDS = 1.0
-"""A server that was not heard for this long is asked again who it is."""
-LATE_SECONDS = 1.0
-"""A batch without its answers for this long has the map of the cluster read again."""
+"""A server that was not heard for this long is asked who it is before it is asked anything."""
 NO_EPOCH = -1
 _ASKING = pack_command(("ASKING",))
-_AFRESH = ("LOADING", "READONLY", "MASTERDOWN")
-_REFUSED = ("OOM", "BUSY", "MISCONF", "NOREPLICAS", *_AFRESH)
-
-
-class NotSent(Unavailable):
-    """The call never left, or was not carried out; nothing happened."""
-
-
-class OutcomeUnknown(Unavailable):
-    """The call was sent, and whether it was carried out is not known."""
-
-
-class Overloaded(Unavailable):
-    """Too many calls wait for one server; nothing happened, and the counters are not lost."""
-
-
-class ScriptFailed(Exception):
-    """The server refused a script: a defect in it, or a server that is set up wrongly."""
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """One command that waits for its reply; ``shard`` -1 is meant for one server.
-
-    ``asking``: it goes to a server that is just being given its key. ``until``: when to give up
-    being sent on, by the loop's time.
-    """
-
-    parts: tuple[Arg, ...]
-    shard: int
-    reply: asyncio.Future[Any]
-    script: Script | None = None
-    again: bool = False
-    asking: bool = False
-    until: float = 0.0
-
-
-class Facts(NamedTuple):
-    """What a server says about itself.
-
-    ``server`` names a run of it as well as the history that it continues: a process that was
-    demoted and promoted again has another one, as what it held in between may be lost.
-    """
-
-    server: str
-    eviction: str
-    cluster: bool
-
-
-class Turned(NamedTuple):
-    """Where a call belongs that was turned away: ``to`` one server, for good or (``ask``) once.
-
-    No ``to``: nowhere at present, and ``down`` where that is because the cluster is.
-    """
-
-    to: Address | None
-    ask: bool = False
-    down: bool = False
+_NOT_YET = object()
 
 
 class Keeper(Protocol):
-    """The door, as its links see it."""
+    """Whoever knows which link leads to which shard."""
 
     def inspect(self, facts: Facts) -> None:
         """Raise Unavailable where this server must not be used."""
@@ -127,54 +60,57 @@ class Keeper(Protocol):
     async def claim(self, link: Link) -> None:
         """Have the epochs of the link's shards registered. Raises: Unavailable."""
 
-    def turned(self, call: Call, link: Link, turned: Turned) -> None:
+    def turned_away(self, call: Call, link: Link, redirect: Redirect) -> None:
         """Take back a call that was not carried out."""
 
     def missed(self, link: Link) -> None:
-        """Hear that the link's server cannot be reached, or is late."""
+        """Hear that the link's server cannot be reached, or does not answer."""
 
 
-class Way:
+class Way(NamedTuple):
     """How servers are reached: what the URL says of user, password and TLS, at any address."""
 
-    def __init__(self, url: str) -> None:
-        self._pool = ConnectionPool.from_url(
+    own: ConnectionPool
+    address: Address
+
+    @classmethod
+    def of(cls, url: str) -> Way:
+        """Read the URL; nothing is connected."""
+        own = ConnectionPool.from_url(
             url,
             socket_timeout=None,
             socket_connect_timeout=TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
-        told = self._pool.connection_kwargs
-        self.address: Address = (told.get("host", "127.0.0.1"), int(told.get("port", 6379)))
-        """Of the server that the URL names."""
+        told = own.connection_kwargs
+        return cls(own, (told.get("host", "127.0.0.1"), int(told.get("port", 6379))))
 
     def pool(self, address: Address | None) -> ConnectionPool:
         """Return a pool for the server at this address; None is the one that the URL names."""
         if address is None:
-            return self._pool
-        told = {k: v for k, v in self._pool.connection_kwargs.items() if k not in {"path", "db"}}
-        kind = self._pool.connection_class
+            return self.own
+        told = {k: v for k, v in self.own.connection_kwargs.items() if k not in {"path", "db"}}
+        kind = self.own.connection_class
+        if issubclass(kind, UnixDomainSocketConnection):
+            kind = Connection
         return ConnectionPool(
-            connection_class=Connection if issubclass(kind, OverSocket) else kind,
-            **{**told, "host": address[0], "port": address[1]},
+            connection_class=kind, **{**told, "host": address[0], "port": address[1]}
         )
 
     async def look(self, address: Address | None) -> View | None:
-        """Return how a server sees the cluster, None where it belongs to none. Raises: NotSent.
+        """Return how a server sees its cluster, None where it belongs to none. Raises: NotSent.
 
         Cost: a connection of its own, as the one for calls may be what hangs.
         """
-        pool = self.pool(address)
-        connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]  # redis has no types here
+        connection: AbstractConnection = self.pool(address).make_connection()  # type: ignore[no-untyped-call]  # redis has no types here
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis has no types here
-                if not (await _facts(connection)).cluster:
+                if not facts_of(await _ask(connection, "INFO")).cluster:
                     return None
                 info = await _ask(connection, "CLUSTER", "INFO")
-                await connection.send_command("CLUSTER", "SLOTS")
-                slots: Any = await connection.read_response()
+                slots = await _ask(connection, "CLUSTER", "SLOTS")
                 return view_of(address or self.address, info, slots)
         except (RedisError, OSError) as error:
             raise NotSent(f"the counter store cannot be reached: {error}") from error
@@ -193,13 +129,16 @@ class Link:
         self._keeper = keeper
         self._most_waiting = most_waiting
         self._waiting: deque[Call] = deque()
-        self._arrived = asyncio.Event()
-        self._connection: AbstractConnection | None = None
+        self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        self._line: Line[Call] | None = None
+        self._turning = False
+        self._preparing: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._refused_until = 0.0
+        self._claim_at = 0.0
         self._heard_at = 0.0
         self._doubted = False
-        self._worn = False
-        self._task: asyncio.Task[None] | None = None
+        self._replaced = False
         self.server = ""
         self.epochs = [NO_EPOCH] * keys.SHARDS
         """By shard; ``NO_EPOCH`` of those that are not asked here."""
@@ -207,50 +146,54 @@ class Link:
         """Whether shards were given to this link whose epochs it has yet to claim."""
         self.made = 0
         """Counts the connections made."""
+        self.batches = 0
+        """Counts the writes: each is one journey to the server and back."""
 
-    def start(self) -> None:
-        """Start the queue; the first call connects, and each one after a loss again."""
-        self._task = asyncio.create_task(self._run(), name="redis-link")
+    def stop(self) -> None:
+        """Refuse calls that wait, and write no more."""
+        self._loop = None
+        self._refuse_waiting("the counter store's door is closed")
 
     async def close(self) -> None:
-        """Stop; calls that wait are refused."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        _fail(self._waiting, NotSent("the counter store's door is closed"))
-        await self._drop(wait=True)
+        """Stop; of calls that are out the outcome is unknown."""
+        self.stop()
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.gather(self._preparing, return_exceptions=True)
+        if self._line is not None:
+            self._line.end(ConnectionAbortedError("the door was closed"))
+        await asyncio.gather(*self._ending, return_exceptions=True)
         await self._pool.aclose()
 
     @property
     def up(self) -> bool:
         """Tell whether a connection stands."""
-        return self._connection is not None and self._connection.is_connected
+        return self._line is not None and self._line.stands
 
     def submit(self, call: Call) -> None:
         """Queue a call, or refuse it at once."""
-        loop = asyncio.get_running_loop()
-        if self._task is None or self._task.done():
-            call.reply.set_exception(NotSent("the counter store's door is closed"))
-        elif loop.time() < self._refused_until:
-            call.reply.set_exception(NotSent("the counter store cannot be reached"))
+        loop = self._loop
+        if loop is None:
+            call.refuse(NotSent("the counter store's door is closed"))
+        elif self._line is None and loop.time() < self._refused_until:
+            call.refuse(NotSent("the counter store cannot be reached"))
         elif len(self._waiting) >= self._most_waiting:
-            call.reply.set_exception(Overloaded("too many calls wait for the counters; try again"))
+            call.refuse(Overloaded("too many calls wait for the counters; try again"))
         else:
             self._waiting.append(call)
-            self._arrived.set()
+            if not self._turning:
+                self._turning = True
+                loop.call_soon(self._turn)
 
     def doubt(self) -> None:
-        """Ask the server who it is before the next batch, as it may not be who it was."""
+        """Ask the server who it is before anything else, as it may not be who it was."""
         self._doubted = True
 
     def take(self, leaving: Callable[[Call], bool]) -> list[Call]:
         """Return the waiting calls that leave, and forget them here."""
         calls = [call for call in self._waiting if leaving(call)]
         if calls:
-            stay = [call for call in self._waiting if not leaving(call)]
-            self._waiting.clear()
-            self._waiting.extend(stay)
+            self._waiting = deque(call for call in self._waiting if not leaving(call))
         return calls
 
     async def blocking(self, parts: Sequence[Arg], timeout_seconds: float) -> Any:  # noqa: ANN401 - any command's reply
@@ -271,206 +214,193 @@ class Link:
         finally:
             await self._pool.release(connection)
 
-    async def _run(self) -> None:
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._waiting:
-                connection = await self._ready()
-                if connection is not None:
-                    await self._exchange(connection)
+    def _turn(self) -> None:
+        """Write what gathered in this turn of the loop."""
+        self._turning = False
+        loop, line = self._loop, self._line
+        if not self._waiting or self._preparing is not None or loop is None:
+            return
+        if line is not None and not line.stands:
+            line.end(ConnectionResetError("it hung up"))
+            return
+        now = loop.time()
+        quiet = now - self._heard_at > QUIET_SECONDS
+        if line is not None and quiet and line.waiting:
+            # Not written after what is stuck: where another server takes over, they go there.
+            self._keeper.missed(self)
+            return
+        if line is None or quiet or self._doubted or (self.wanting and now >= self._claim_at):
+            self._preparing = loop.create_task(self._prepare(), name="redis-link")
+            return
+        while self._waiting and not line.full and (room := MOST_ON_THE_WAY - len(line.waiting)) > 0:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), room))]
+            packed, going = self._packed(batch)
+            if going:
+                self.batches += 1
+                line.write(going, packed)
 
-    async def _ready(self) -> AbstractConnection | None:
-        """Return the connection once it is to the server that it was, and has its epochs."""
+    async def _prepare(self) -> None:
+        """Have a connection to the server that it was to, or a new one, with its epochs."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                connection = self._connection
-                if connection is None or not await self._stands(connection):
-                    await self._drop()
-                    connection = await self._connect()
-                while self.wanting:
-                    self.wanting = False
-                    await self._keeper.claim(self)
+                if self._line is None or not await self._is_same(self._line):
+                    await self._connect()
+                await self._claim()
         except (RedisError, OSError, Unavailable) as error:
-            self._refused_until = asyncio.get_running_loop().time() + PAUSE_SECONDS
-            _fail(self._waiting, NotSent(f"the counter store cannot be reached: {error}"))
-            await self._drop()
-            self._keeper.missed(self)
-            return None
-        return connection
+            self._give_up(f"the counter store cannot be reached: {error}")
+        finally:
+            self._preparing = None
+            if self._line is None:
+                # Whatever went wrong, nobody waits for ever.
+                self._give_up("the counter store cannot be reached")
+        self._turn()
 
-    async def _stands(self, connection: AbstractConnection) -> bool:
-        if self._worn or _hung_up(connection):
+    async def _is_same(self, line: Line[Call]) -> bool:
+        """Ask the server who it is, behind all that it was asked; hang up where it is another."""
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        line.write([Call(reply, ("INFO",))], pack_command(("INFO",)))
+        try:
+            same = facts_of(await reply).server == self.server and not self._replaced
+        except OutcomeUnknown:
             return False
-        now = asyncio.get_running_loop().time()
-        if now - self._heard_at <= QUIET_SECONDS and not self._doubted:
-            return True
-        # One that was demoted meanwhile and promoted again kept the connection, not the data.
-        facts = await _facts(connection)
-        self._heard_at, self._doubted = now, False
-        return facts.server == self.server
+        self._doubted = False
+        if not same and self._line is line:
+            # One that was demoted and promoted again kept the connection, and not the data.
+            line.end(ConnectionAbortedError("the server was replaced"))
+        return same
 
-    async def _connect(self) -> AbstractConnection:
+    async def _connect(self) -> None:
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis has no types here
         try:
             await connection.connect()  # type: ignore[no-untyped-call]  # redis has no types here
-            facts = await _facts(connection)
+            facts = facts_of(await _ask(connection, "INFO"))
             self._keeper.inspect(facts)
+            self._line = self._line_on(connection)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        self._connection, self.server = connection, facts.server
+        self.server = facts.server
+        self.wanting = True
+        self._doubted = self._replaced = False
+        self._claim_at = 0.0
         self._heard_at = asyncio.get_running_loop().time()
-        self._doubted, self._worn, self.wanting = False, False, True
         self.made += 1
-        return connection
 
-    async def _exchange(self, connection: AbstractConnection) -> None:
-        """Write one batch and read its replies."""
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_A_BATCH))]
-        answered = 0
-        loop = asyncio.get_running_loop()
-        late = loop.call_later(LATE_SECONDS, self._keeper.missed, self)
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                packed, batch = self._packed_all(batch)
-                await connection.send_packed_command(packed, check_health=False)
-                for call in batch:
-                    if call.asking:
-                        await _reply(connection)
-                    reply = await _reply(connection)
-                    answered += 1
-                    self._settle(call, reply)
-            self._heard_at = loop.time()
-        except (RedisError, OSError) as error:
-            await self._drop()
-            unknown = OutcomeUnknown(f"the counter store did not answer: {error}")
-            _fail(batch[answered:], unknown)
-        except asyncio.CancelledError:
-            await self._drop()
-            _fail(batch[answered:], OutcomeUnknown("the counter store's door was closed"))
-            raise
-        finally:
-            late.cancel()
+    async def _claim(self) -> None:
+        while self.wanting:
+            self.wanting = False
+            try:
+                await self._keeper.claim(self)
+            except BaseException as error:
+                self.wanting = True
+                self._claim_at = asyncio.get_running_loop().time() + PAUSE_SECONDS
+                if isinstance(error, Unavailable) and max(self.epochs) != NO_EPOCH:
+                    return  # the other shards of the server can be asked
+                if self._line is not None:
+                    self._line.end(ConnectionAbortedError("it was not registered"))
+                raise
+
+    def _give_up(self, why: str) -> None:
+        self._refused_until = asyncio.get_running_loop().time() + PAUSE_SECONDS
+        self._refuse_waiting(why)
+        self._keeper.missed(self)
+
+    def _refuse_waiting(self, why: str) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for call in waiting:
+            call.refuse(NotSent(why))
+
+    def _line_on(self, connection: AbstractConnection) -> Line[Call]:
+        writer = connection._writer  # noqa: SLF001 - nothing public hands over what it opened
+        reader = connection._reader  # noqa: SLF001 - likewise
+        if writer is None or reader is None or reader.at_eof() or writer.transport.is_closing():
+            raise ConnectionResetError("it hung up")
+        parser = Reader(protocolError=ValueError, notEnoughData=_NOT_YET)
+        now = asyncio.get_running_loop().time
+
+        def heard(waiting: deque[Call]) -> None:
+            self._heard_at = now()
+            next_reply, settle = parser.gets, self._settle
+            while waiting and (reply := next_reply(False)) is not _NOT_YET:  # noqa: FBT003 - as bytes
+                settle(waiting.popleft(), reply)
+            if self._waiting and not self._turning:
+                self._turn()
+
+        def ended(reason: Exception) -> None:
+            self._lost(connection, line, reason)
+
+        line: Line[Call] = Line(writer, parser, heard, ended, timeout_seconds=TIMEOUT_SECONDS)
+        return line
 
     def _settle(self, call: Call, reply: Any) -> None:  # noqa: ANN401 - any command's reply
-        if isinstance(reply, RedisError):
-            self._settle_refused(call, reply)
+        if isinstance(reply, ReplyError):
+            self._settle_refused(call, str(reply))
         elif not call.reply.done():
             call.reply.set_result(reply)
 
-    def _settle_refused(self, call: Call, error: RedisError) -> None:
+    def _settle_refused(self, call: Call, text: str) -> None:
         """End a call that was refused, or have it go again where it was not carried out."""
-        if isinstance(error, NoScriptError) and call.script is not None and not call.again:
+        code = text.partition(" ")[0]
+        if code == "NOSCRIPT" and call.script is not None and call.head[0] == "EVALSHA":
             # It waits with the script's text this time.
-            call.again = True
+            call.head = ("EVAL", call.script.text, *call.head[2:])
             self._waiting.append(call)
-        elif isinstance(error, MovedError):
-            # Whoever lost a shard may have lost more with it: ask who it is.
-            self._doubted = True
-            self._keeper.turned(call, self, Turned(self._told(error)))
-        elif isinstance(error, AskError):
-            self._keeper.turned(call, self, Turned(self._told(error), ask=True))
-        elif isinstance(error, TryAgainError):
-            self._keeper.turned(call, self, Turned(None))
-        elif isinstance(error, ClusterDownError) and _code(error) == "CLUSTERDOWN":
-            self._keeper.turned(call, self, Turned(None, down=True))
-        else:
-            if _code(error) in _AFRESH:
-                # The address may lead to another server by now.
-                self._worn = True
-            if not call.reply.done():
-                name = call.script.name if call.script else str(call.parts[0])
-                log.error("the counter store refused %s: %s", name, error)
-                call.reply.set_exception(_refusal(name, error))
+            return
+        redirect = redirect_of(text, self.address)
+        if redirect is not None:
+            # Whoever lost a shard may have lost more with it.
+            self._doubted = self._doubted or code == "MOVED"
+            self._keeper.turned_away(call, self, redirect)
+            return
+        if code in REPLACED:
+            self._doubted = self._replaced = True
+        call.refused(text)
 
-    def _told(self, error: AskError) -> Address:
-        host = error.host or (self.address[0] if self.address else "")
-        return (host, error.port)
+    def _packed(self, batch: Sequence[Call]) -> tuple[bytes, list[Call]]:
+        """Return the wire's form of what goes: not of a call that has none, and so fails alone.
 
-    def _packed_all(self, batch: Iterable[Call]) -> tuple[bytes, list[Call]]:
-        """Return the batch in the wire's form, and the calls that are in it.
-
-        Without those that nobody waits for any more, those that have no such form, which fail
-        alone, and those whose shard has no epoch here, which go back.
+        Nor of one whose caller has gone: of that nothing happens. A script whose shard has no epoch
+        here goes back.
         """
-        packed: list[bytes] = []
-        going: list[Call] = []
+        packed, going = [], []
         for call in batch:
             if call.reply.done():
                 continue
-            if call.script is not None and self.epochs[call.shard] == NO_EPOCH:
-                self._keeper.turned(call, self, Turned(None))
-                continue
+            words = call.head
+            if call.script is not None:
+                epoch = self.epochs[call.shard]
+                if epoch == NO_EPOCH:
+                    self._keeper.turned_away(call, self, Redirect(None))
+                    continue
+                words = (*words, epoch, *call.args)
             try:
                 # The stub of hiredis forgets that the tuple may have any length.
-                words: bytes = pack_command(self._words(call))  # type: ignore[arg-type]
+                form = pack_command(words)  # type: ignore[arg-type]
             except (TypeError, ValueError) as error:
                 call.reply.set_exception(error)
                 continue
-            packed.append(_ASKING + words if call.asking else words)
+            if call.asking:
+                packed.append(_ASKING)
+                going.append(Call(unheeded(), ("ASKING",)))
+            packed.append(form)
             going.append(call)
         return b"".join(packed), going
 
-    def _words(self, call: Call) -> tuple[Arg, ...]:
-        if call.script is None:
-            return call.parts
-        sha, count = call.parts[0], call.parts[1]
-        end = 2 + int(count)
-        head: tuple[Arg, ...] = ("EVAL", call.script.text) if call.again else ("EVALSHA", sha)
-        return (*head, *call.parts[1:end], self.epochs[call.shard], *call.parts[end:])
-
-    async def _drop(self, *, wait: bool = False) -> None:
-        connection, self._connection = self._connection, None
-        self.epochs = [NO_EPOCH] * keys.SHARDS
-        if connection is not None:
-            await connection.disconnect(nowait=not wait)
-
-
-async def _reply(connection: AbstractConnection) -> Any:  # noqa: ANN401 - any command's reply
-    """Read one reply; a refusal is returned, and only a lost connection is raised."""
-    try:
-        return await connection.read_response(disable_decoding=True, disconnect_on_error=False)
-    except (ResponseError, BusyLoadingError) as error:
-        return error
+    def _lost(self, connection: AbstractConnection, line: Line[Call], reason: Exception) -> None:
+        """Give up a connection; of what is out on it, nobody can tell whether it was done."""
+        if self._line is line:
+            self._line = None
+            self.epochs = [NO_EPOCH] * keys.SHARDS
+        while line.waiting:
+            unknown = OutcomeUnknown(f"the counter store did not answer: {reason}")
+            line.waiting.popleft().refuse(unknown)
+        ending: Awaitable[None] = connection.disconnect(nowait=self._loop is not None)
+        task = asyncio.ensure_future(ending)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        self._turn()
 
 
-async def _facts(connection: AbstractConnection) -> Facts:
-    info = await _ask(connection, "INFO", "server", "memory", "replication", "cluster")
-    told = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
-    return Facts(
-        server=f"{told.get('run_id', '')}:{told.get('master_replid', '')}",
-        eviction=told.get("maxmemory_policy", ""),
-        cluster=told.get("cluster_enabled") == "1",
-    )
-
-
-async def _ask(connection: AbstractConnection, *words: str) -> str:
+async def _ask(connection: AbstractConnection, *words: str) -> Any:  # noqa: ANN401 - any command's reply
     await connection.send_command(*words)
-    reply = await connection.read_response()
-    return reply.decode() if isinstance(reply, bytes) else str(reply)
-
-
-def _hung_up(connection: AbstractConnection) -> bool:
-    """Tell whether the server ended the connection, as far as this side has heard."""
-    reader = connection._reader  # noqa: SLF001 - nothing public tells without waiting or writing
-    return reader is None or reader.at_eof() or reader.exception() is not None
-
-
-def _code(error: RedisError) -> str:
-    """Return the word by which the server's refusal begins; redis-py cuts off those it knows."""
-    return str(getattr(error, "status_code", None) or str(error).partition(" ")[0])
-
-
-def _refusal(name: str, error: RedisError) -> Exception:
-    code = _code(error)
-    if code in _REFUSED:
-        return NotSent(f"the counter store refuses writes: {code} {error}")
-    return ScriptFailed(f"{name}: {error}")
-
-
-def _fail(calls: deque[Call] | list[Call], error: Unavailable) -> None:
-    for call in calls:
-        if not call.reply.done():
-            call.reply.set_exception(error)
-    calls.clear()
+    return await connection.read_response(disable_decoding=True)

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from api.infra.redis import NotSent, RedisDoor
+from api.infra import link
+from api.infra.redis import NotSent, OutcomeUnknown, RedisDoor
+from tests.support.flaky import flaky_way
 from tests.support.judging import open_door, registered, reopened
 
 
@@ -69,3 +71,92 @@ async def test_a_script_that_the_server_forgot_is_sent_again_with_its_text(
         assert await door.command("GET", "{3}e") == b"9"
     finally:
         await door.close()
+
+
+async def test_calls_of_one_turn_make_one_journey(redis_url: str) -> None:
+    door = await open_door(redis_url)
+    try:
+        before = door.batches
+        await asyncio.gather(*(door.command("ECHO", str(n)) for n in range(500)))
+        assert door.batches == before + 1
+    finally:
+        await door.close()
+
+
+async def test_a_caller_that_goes_away_disturbs_nobody(redis_url: str) -> None:
+    door = await open_door(redis_url)
+    try:
+        first, gone, after = (
+            asyncio.ensure_future(door.command("INCR", "n")),
+            asyncio.ensure_future(door.command("ECHO", "gone")),
+            asyncio.ensure_future(door.command("INCR", "n")),
+        )
+        await asyncio.sleep(0)  # they are written in the turn that follows
+        gone.cancel()
+        assert [await first, await after] == [1, 2]
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+    finally:
+        await door.command("DEL", "n")
+        await door.close()
+
+
+async def test_what_was_out_when_the_connection_ended_is_unknown_and_what_waited_is_sent(
+    redis_url: str,
+) -> None:
+    async with flaky_way(redis_url) as way:
+        door = await open_door(way.url)
+        try:
+            way.lose_replies(1, b"LPUSH")
+            out = door.command("LPUSH", "list", "a")
+            with pytest.raises(OutcomeUnknown, match="did not answer"):
+                await out
+            assert await door.command("LRANGE", "list", "0", "-1") == [b"a"]
+            assert door.generation == 2
+        finally:
+            await door.command("DEL", "list")
+            await door.close()
+
+
+async def test_a_batch_that_is_never_answered_is_unknown_after_its_time(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "TIMEOUT_SECONDS", 0.2)
+    door = await open_door(redis_url)
+    other = await open_door(redis_url)
+    try:
+        # A list that nobody pushes to keeps the connection waiting at the server.
+        silent, behind = door.command("BLPOP", "nothing", "0"), door.command("PING")
+        for call in (silent, behind):
+            with pytest.raises(OutcomeUnknown, match="no answer in"):
+                await call
+        assert await door.command("PING") == b"PONG"
+        assert await other.command("PING") == b"PONG"
+    finally:
+        await door.close()
+        await other.close()
+
+
+async def test_a_reply_in_many_pieces_is_one(redis_url: str) -> None:
+    door = await open_door(redis_url)
+    try:
+        large = "x" * 5_000_000
+        replies = await asyncio.gather(
+            door.command("ECHO", large), door.command("GET", "none"), door.command("ECHO", "b")
+        )
+        assert list(replies) == [large.encode(), None, b"b"]
+    finally:
+        await door.close()
+
+
+async def test_closing_tells_whoever_waits(redis_url: str) -> None:
+    door = await open_door(redis_url)
+    out = asyncio.ensure_future(door.command("BLPOP", "nothing", "0"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    waiting = asyncio.ensure_future(door.command("PING"))
+    await door.close()
+    with pytest.raises(OutcomeUnknown, match="closed"):
+        await out
+    with pytest.raises(NotSent, match="closed"):
+        await waiting
