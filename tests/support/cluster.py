@@ -10,7 +10,6 @@ import asyncio
 import shutil
 import signal
 import socket
-from binascii import crc_hqx
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -20,21 +19,17 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from api.domain import keys
+from api.infra.cluster import SLOTS, slot_of
 from api.infra.engines.child import Child, Place, locked
 from api.infra.engines.data_dir import DataDir
 from api.infra.engines.programs import Programs
 from tests.support.waiting import eventually
 
 PRIMARIES = 3
-SLOTS = 16_384
 NODE_TIMEOUT_MS = 1_000
 """Short, so that a failover takes about two seconds."""
 _ENDED_BY = signal.SIGTERM
-
-
-def slot_of(shard: int) -> int:
-    """Return the slot of everything of this shard."""
-    return crc_hqx(str(shard).encode(), 0) % SLOTS
 
 
 class Node:
@@ -166,6 +161,16 @@ class ThrowawayCluster:
         """Return the nodes that are up and say that they are primaries."""
         up = [node for node in self.nodes if node.child is not None and node.child.running]
         return [node for node in up if await node.role() == "master"]
+
+    async def shards_of(self, holder: Node) -> set[int]:
+        """Return the shards that this primary serves, as it says."""
+        slots = {
+            slot
+            for first, last, (_, port, *_), *_ in await holder.ask("CLUSTER", "SLOTS")
+            if port == holder.port
+            for slot in range(first, last + 1)
+        }
+        return {shard for shard in range(keys.SHARDS) if slot_of(shard) in slots}
 
     async def primary_of(self, shard: int) -> Node:
         """Return the node that serves the shard, as a node that is up says."""
