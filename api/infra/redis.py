@@ -102,7 +102,8 @@ class RedisDoor:
 
     async def standing_epoch(self, shard: int) -> int:
         """Return the shard's epoch, connecting to its server first where that is needed."""
-        await self._fleet.holders()
+        if not self._fleet.of_shard:
+            await self._fleet.holders()
         link = self._fleet.of_shard[shard]
         if link.epochs[shard] == NO_EPOCH:
             await _at(link, ("PING",))

@@ -89,11 +89,12 @@ class Drainer:
     async def drain(self, shards: Iterable[int]) -> int:
         """Drain what the journals of ``shards`` hold now, at most one pass; return operations.
 
-        Cost: one read per shard, travelling together; one transaction if anything was there, and
-        one statement if some journal was empty.
+        Cost: one journey to each server, and one read per shard, travelling together; one
+        transaction if anything was there, and one statement if some journal was empty.
         Raises: Unavailable, when all that could be drained was; CountersReplaced when a server
         was replaced meanwhile.
         """
+        await self._door.epochs()
         operations, failed = await self._drain(shards)
         for error in failed.values():
             raise error

@@ -1,6 +1,7 @@
 """One door to a cluster: every shard is asked where it is, and where it has gone."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -49,7 +50,7 @@ async def test_a_shard_that_moved_is_found_and_registered_where_it_went(
 ) -> None:
     claims: list[tuple[str, tuple[int, ...]]] = []
 
-    async def register(server: str, shards: list[int]) -> dict[int, int]:
+    async def register(server: str, shards: Sequence[int]) -> dict[int, int]:
         claims.append((server, tuple(shards)))
         return await registered(server, shards)
 
@@ -129,7 +130,7 @@ async def test_a_server_that_was_demoted_and_promoted_again_is_another_one(
 ) -> None:
     named: list[str] = []
 
-    async def register(server: str, shards: list[int]) -> dict[int, int]:
+    async def register(server: str, shards: Sequence[int]) -> dict[int, int]:
         named.append(server)
         return await registered(server, shards)
 
