@@ -29,8 +29,8 @@ CUT = Script.load(__file__, "cut")
 
 ENTRIES_A_PASS = 2_000
 """Keeps one transaction short, for callers that wait for the next."""
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.1
-"""Between two looks at the journals of a cluster, as long as nothing is there."""
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.25
+"""Between two looks at the journals of a cluster: longer as long as nothing is there."""
 Rows = Sequence[Sequence[Any]]
 
 
@@ -105,20 +105,20 @@ class Drainer:
 
         Of a cluster the servers that can be reached are drained. Raises: Unavailable if none can.
         Cost: one blocking read over all shards, one transaction. A cluster has no such read: there
-        every journal is looked at, at least every 0.1 s.
+        every journal is looked at, at least every 0.25 s.
         """
         epochs = await self._door.epochs()
         await self._look_up({s: e for s, e in epochs.items() if (s, e) not in self._reached})
         if self._door.blocks:
             found = await self._await_entries(epochs, wait_ms)
         else:
+            await asyncio.sleep(self._pause)
             found, _ = await self._read(epochs)
-            if not found:
-                await asyncio.sleep(self._pause)
-                self._pause = min(LONGEST_PAUSE_SECONDS, 2 * self._pause)
+            self._pause = (
+                SHORTEST_PAUSE_SECONDS if found else min(LONGEST_PAUSE_SECONDS, 2 * self._pause)
+            )
         if not found:
             return 0
-        self._pause = SHORTEST_PAUSE_SECONDS
         return await self.record({s: epochs[s] for s in found}, found)
 
     async def _drain(self, shards: Iterable[int]) -> tuple[int, dict[int, Unavailable]]:

@@ -7,6 +7,7 @@ alone. Nodes are named by their place, 0 to 5; who of them is a primary changes 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -69,6 +70,16 @@ class Node:
         """``kill -9`` the server."""
         if self.child is not None:
             await self.child.kill()
+
+    def freeze(self) -> None:
+        """Let the server do nothing, with its connections standing."""
+        if self.child is not None:
+            os.kill(self.child.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let the server go on where it was."""
+        if self.child is not None:
+            os.kill(self.child.pid, signal.SIGCONT)
 
     async def ask(self, *words: str | int) -> Any:  # noqa: ANN401 - any command's reply
         """Run one command on this node, over a connection of its own: loops come and go."""
@@ -192,6 +203,18 @@ class ThrowawayCluster:
                 if mine[3] == named:
                     return node
         raise AssertionError("the primary has no replica")
+
+    @asynccontextmanager
+    async def left_behind(self, primary: Node) -> AsyncGenerator[Node]:
+        """Keep from the primary's replica what is written within the block; yields the replica."""
+        replica = await self.replica_of(primary)
+        await primary.ask("WAIT", 1, 5_000)
+        await replica.ask("CONFIG", "SET", "masterauth", "not the password")
+        try:
+            await primary.ask("CLIENT", "KILL", "TYPE", "replica")
+            yield replica
+        finally:
+            await replica.ask("CONFIG", "SET", "masterauth", "")
 
     async def begin_move(self, shard: int, target: Node) -> Node:
         """Say on both sides that the shard's slot moves; return whom it moves from."""
