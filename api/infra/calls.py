@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,26 @@ class Call:
             self.reply.set_exception(NotSent(f"the counter store refuses writes: {text}"))
         else:
             self.reply.set_exception(ScriptFailed(f"{name}: {text}"))
+
+
+async def outcomes(
+    calls: Iterable[Awaitable[Any]], *, patience_seconds: float
+) -> list[Any | BaseException]:
+    """Return what became of each call; of one that is late, ``OutcomeUnknown``.
+
+    For calls to several servers, where one that hangs shall not keep back the others.
+    """
+    waiting = [asyncio.ensure_future(call) for call in calls]
+    if not waiting:
+        return []
+    try:
+        await asyncio.wait(waiting, timeout=patience_seconds)
+    finally:
+        late = {call for call in waiting if not call.done()}
+        for call in late:
+            call.cancel()
+    unknown = OutcomeUnknown("the counter store is late")
+    return [unknown if c in late else c.exception() or c.result() for c in waiting]
 
 
 def unheeded() -> asyncio.Future[Any]:

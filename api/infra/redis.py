@@ -16,12 +16,13 @@ from typing import Any
 
 from api.domain import keys
 from api.domain.errors import Unavailable
-from api.infra.calls import Arg, Call, NotSent, OutcomeUnknown, Overloaded, ScriptFailed
+from api.infra.calls import Arg, Call, NotSent, OutcomeUnknown, Overloaded, ScriptFailed, outcomes
 from api.infra.fleet import Fleet, Registrar
 from api.infra.link import NO_EPOCH, Link
 from api.infra.lua import Script
 
 __all__ = [
+    "PATIENCE_SECONDS",
     "Arg",
     "NotSent",
     "OutcomeUnknown",
@@ -29,6 +30,7 @@ __all__ = [
     "RedisDoor",
     "Registrar",
     "ScriptFailed",
+    "outcomes",
 ]
 
 Reopener = Callable[[str, int, int], Awaitable[int | None]]
@@ -36,6 +38,8 @@ Reopener = Callable[[str, int, int], Awaitable[int | None]]
 use; None where another server is registered."""
 
 MOST_WAITING = 10_000
+PATIENCE_SECONDS = 2.0
+"""For one server among several; the others are gone by without it."""
 
 
 class RedisDoor:
@@ -115,10 +119,9 @@ class RedisDoor:
         Raises: Unavailable when none can. Cost: one command to each.
         """
         links = await self._fleet.holders()
-        outcomes = await asyncio.gather(
-            *(_at(link, ("PING",)) for link in links), return_exceptions=True
-        )
-        lost = [error for error in outcomes if isinstance(error, Unavailable)]
+        pings = (_at(link, ("PING",)) for link in links)
+        ended = await outcomes(pings, patience_seconds=PATIENCE_SECONDS)
+        lost = [error for error in ended if isinstance(error, Unavailable)]
         if len(lost) == len(links):
             raise lost[0]
         of_shard = enumerate(self._fleet.of_shard)

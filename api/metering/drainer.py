@@ -18,7 +18,7 @@ from api.domain.errors import Unavailable
 from api.infra.lua import Script
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
-from api.infra.redis import NotSent, RedisDoor
+from api.infra.redis import PATIENCE_SECONDS, NotSent, RedisDoor, outcomes
 from api.metering.journal import ORIGIN, Entry, EntryId, entry_id, read, render
 from api.metering.partitions import Partitions
 from api.metering.recording import write
@@ -144,20 +144,18 @@ class Drainer:
         """Read on in these shards' journals; return what was there, and what kept the others."""
         share = max(1, ENTRIES_A_PASS // max(1, len(epochs)))
         count = max(share, ENTRIES_A_PASS // 8)
-        replies = await asyncio.gather(
-            *(
-                self._door.command(
-                    "XRANGE",
-                    keys.journal(shard),
-                    f"({render(self._reached[shard, epoch])}",
-                    "+",
-                    "COUNT",
-                    count,
-                )
-                for shard, epoch in epochs.items()
-            ),
-            return_exceptions=True,
+        looks = (
+            self._door.command(
+                "XRANGE",
+                keys.journal(shard),
+                f"({render(self._reached[shard, epoch])}",
+                "+",
+                "COUNT",
+                count,
+            )
+            for shard, epoch in epochs.items()
         )
+        replies = await outcomes(looks, patience_seconds=PATIENCE_SECONDS)
         found: dict[int, Rows] = {}
         failed: dict[int, Unavailable] = {}
         for shard, reply in zip(epochs, replies, strict=True):

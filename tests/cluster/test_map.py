@@ -9,7 +9,7 @@ from api.domain import keys
 from api.infra import fleet
 from api.infra.cluster import slot_of
 from api.infra.lua import Script
-from api.infra.redis import NotSent, Overloaded, RedisDoor
+from api.infra.redis import NotSent, Overloaded, RedisDoor, outcomes
 from tests.support.cluster import Node, ThrowawayCluster
 from tests.support.judging import EPOCH, registered, reopened
 from tests.support.waiting import eventually
@@ -165,6 +165,26 @@ async def test_what_finds_too_many_waiting_is_refused_at_once(cluster: Throwaway
         assert int(await door.command("GET", KEPT)) == 10
     finally:
         await door.close()
+
+
+async def test_a_server_that_hangs_keeps_back_only_its_own_shards(
+    cluster: ThrowawayCluster, door: RedisDoor
+) -> None:
+    victim = await cluster.primary_of(SHARD)
+    theirs = await cluster.shards_of(victim)
+    others = set(range(keys.SHARDS)) - theirs
+    victim.freeze()
+    try:
+        asked = [door.command("SET", f"{{{shard}}}x", 1) for shard in range(keys.SHARDS)]
+        told = await outcomes(asked, patience_seconds=0.5)
+        assert {s for s in range(keys.SHARDS) if told[s] == b"OK"} == others
+
+        async def served_elsewhere() -> bool:
+            return theirs < set(await door.epochs())
+
+        await eventually(served_elsewhere)
+    finally:
+        victim.thaw()
 
 
 async def test_a_door_opened_by_one_server_lives_on_without_it(

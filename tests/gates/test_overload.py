@@ -37,8 +37,9 @@ async def test_a_call_that_finds_too_many_waiting_is_refused_and_never_passes_bl
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
     at = ms(clock.now())
-    waiting = {"HEADROOM_REDIS_MAX_WAITING": "100"}
-    async with opened(database_url, redis_url, clock, CATALOG, **waiting) as core:
+    async with opened(
+        database_url, redis_url, clock, CATALOG, HEADROOM_REDIS_MAX_WAITING="100"
+    ) as core:
         for feature in ("lenient", "careful"):
             await core.gate.consume("acme", feature, 1, None, at)
             outcomes = await asyncio.gather(
