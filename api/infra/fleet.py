@@ -18,8 +18,9 @@ from api.domain import keys
 from api.domain.errors import Unavailable
 from api.infra.calls import Call, NotSent, Overloaded, unheeded
 from api.infra.cluster import Address, Redirect, View, newest
-from api.infra.link import NO_EPOCH, TIMEOUT_SECONDS, Link, Way
+from api.infra.link import NO_EPOCH, Link
 from api.infra.server_facts import Facts
+from api.infra.way import TIMEOUT_SECONDS, Way
 
 Registrar = Callable[[str, Sequence[int]], Awaitable[dict[int, int]]]
 """Given a server and the shards that it holds, answers with the epoch of each."""
@@ -71,7 +72,7 @@ class Fleet:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._send_kept("the counter store's door is closed")
         await asyncio.gather(*(link.close() for link in self._links.values()))
-        await self._way.own.aclose()
+        await self._way.close()
 
     @property
     def made(self) -> int:
@@ -197,7 +198,7 @@ class Fleet:
     async def _find(self) -> None:
         """Learn whether the URL leads to one server or to a cluster. Raises: NotSent."""
         try:
-            view = await self._way.look(None)
+            view = await self._way.look()
         except NotSent as error:
             self._refused_until = asyncio.get_running_loop().time() + PAUSE_SECONDS
             self._send_kept(error.message)
@@ -217,7 +218,8 @@ class Fleet:
         """Read the map at several servers at once, and go by the one that heard the latest."""
         up = [a for a, link in self._links.items() if a is not None and link.up]
         asked = list(dict.fromkeys([*up, *self._nodes]))[:MOST_ASKED]
-        looks = [asyncio.create_task(self._way.look(a)) for a in (*asked, None)]
+        ways = [*map(self._way.to, asked), self._way]
+        looks = [asyncio.create_task(way.look()) for way in ways]
         try:
             await asyncio.wait(looks, timeout=LOOK_SECONDS)
             views = [t.result() for t in looks if t.done() and t.exception() is None]
@@ -262,6 +264,7 @@ class Fleet:
     def _link_to(self, address: Address | None) -> Link:
         link = self._links.get(address)
         if link is None:
-            link = Link(self._way.pool(address), address, self, self._most_waiting)
+            way = self._way if address is None else self._way.to(address)
+            link = Link(way, self, self._most_waiting)
             self._links[address] = link
         return link

@@ -1,8 +1,8 @@
-"""The way to one server of the counter store, the only module that knows the redis package.
+"""One multiplexed connection to one server of the counter store, and the calls that wait for it.
 
 Calls of one event-loop turn travel together: they wait in a queue until the loop comes round,
-then go out in one write over one connection of the redis package (its handshake, TLS and
-authentication; ours is only the queue, in ``line.py``).
+then go out in one write over a connection that ``way.py`` opened; ours is only the queue, in
+``line.py``.
 
 A connection is bound to the server that it reached: before anything else it reads who that is and
 has the epochs of its shards registered, and every script gets the epoch that belongs to the
@@ -19,29 +19,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from hiredis import Reader, ReplyError, pack_command
-from redis.asyncio.connection import (
-    AbstractConnection,
-    Connection,
-    ConnectionPool,
-    UnixDomainSocketConnection,
-)
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from api.domain import keys
 from api.domain.errors import Unavailable
 from api.infra.calls import REPLACED, Arg, Call, NotSent, OutcomeUnknown, Overloaded, unheeded
-from api.infra.cluster import Address, Redirect, View, redirect_of, view_of
+from api.infra.cluster import Redirect, redirect_of
 from api.infra.line import Line
 from api.infra.server_facts import Facts, facts_of
+from api.infra.way import TIMEOUT_SECONDS, Opened, Way
 
 MOST_ON_THE_WAY = 1_000
 """Calls that wait for their replies; while they are so many, the next ones gather here."""
-TIMEOUT_SECONDS = 5.0
 PAUSE_SECONDS = 0.1
 """After a failed connect, calls are refused at once for this long."""
 QUIET_SECONDS = 1.0
@@ -67,65 +58,11 @@ class Keeper(Protocol):
         """Hear that the link's server cannot be reached, or does not answer."""
 
 
-class Way(NamedTuple):
-    """How servers are reached: what the URL says of user, password and TLS, at any address."""
-
-    own: ConnectionPool
-    address: Address
-
-    @classmethod
-    def of(cls, url: str) -> Way:
-        """Read the URL; nothing is connected."""
-        own = ConnectionPool.from_url(
-            url,
-            socket_timeout=None,
-            socket_connect_timeout=TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-        )
-        told = own.connection_kwargs
-        return cls(own, (told.get("host", "127.0.0.1"), int(told.get("port", 6379))))
-
-    def pool(self, address: Address | None) -> ConnectionPool:
-        """Return a pool for the server at this address; None is the one that the URL names."""
-        if address is None:
-            return self.own
-        told = {k: v for k, v in self.own.connection_kwargs.items() if k not in {"path", "db"}}
-        kind = self.own.connection_class
-        if issubclass(kind, UnixDomainSocketConnection):
-            kind = Connection
-        return ConnectionPool(
-            connection_class=kind, **{**told, "host": address[0], "port": address[1]}
-        )
-
-    async def look(self, address: Address | None) -> View | None:
-        """Return how a server sees its cluster, None where it belongs to none. Raises: NotSent.
-
-        Cost: a connection of its own, as the one for calls may be what hangs.
-        """
-        connection: AbstractConnection = self.pool(address).make_connection()  # type: ignore[no-untyped-call]  # redis has no types here
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                await connection.connect()  # type: ignore[no-untyped-call]  # redis has no types here
-                if not facts_of(await _ask(connection, "INFO")).cluster:
-                    return None
-                info = await _ask(connection, "CLUSTER", "INFO")
-                slots = await _ask(connection, "CLUSTER", "SLOTS")
-                return view_of(address or self.address, info, slots)
-        except (RedisError, OSError) as error:
-            raise NotSent(f"the counter store cannot be reached: {error}") from error
-        finally:
-            await connection.disconnect(nowait=True)
-
-
 class Link:
     """One multiplexed connection, and the calls that wait for it."""
 
-    def __init__(
-        self, pool: ConnectionPool, address: Address | None, keeper: Keeper, most_waiting: int
-    ) -> None:
-        self.address = address
-        self._pool = pool
+    def __init__(self, way: Way, keeper: Keeper, most_waiting: int) -> None:
+        self._way = way
         self._keeper = keeper
         self._most_waiting = most_waiting
         self._waiting: deque[Call] = deque()
@@ -163,7 +100,7 @@ class Link:
         if self._line is not None:
             self._line.end(ConnectionAbortedError("the door was closed"))
         await asyncio.gather(*self._ending, return_exceptions=True)
-        await self._pool.aclose()
+        await self._way.close()
 
     @property
     def up(self) -> bool:
@@ -198,21 +135,7 @@ class Link:
 
     async def blocking(self, parts: Sequence[Arg], timeout_seconds: float) -> Any:  # noqa: ANN401 - any command's reply
         """Run one command that waits at the server, on a connection of its own."""
-        try:
-            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # redis has no types here
-        except (RedisError, OSError) as error:
-            raise NotSent(f"the counter store cannot be reached: {error}") from error
-        try:
-            await connection.send_command(*parts)
-            return await connection.read_response(timeout=timeout_seconds)
-        except (RedisError, OSError) as error:
-            await connection.disconnect(nowait=True)
-            raise OutcomeUnknown(f"the counter store did not answer: {error}") from error
-        except asyncio.CancelledError:
-            await connection.disconnect(nowait=True)
-            raise
-        finally:
-            await self._pool.release(connection)
+        return await self._way.blocking(parts, timeout_seconds)
 
     def _turn(self) -> None:
         """Write what gathered in this turn of the loop."""
@@ -246,8 +169,8 @@ class Link:
                 if self._line is None or not await self._is_same(self._line):
                     await self._connect()
                 await self._claim()
-        except (RedisError, OSError, Unavailable) as error:
-            self._give_up(f"the counter store cannot be reached: {error}")
+        except (OSError, Unavailable) as error:
+            self._give_up(_told(error))
         finally:
             self._preparing = None
             if self._line is None:
@@ -270,16 +193,14 @@ class Link:
         return same
 
     async def _connect(self) -> None:
-        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis has no types here
+        opened = await self._way.open()
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]  # redis has no types here
-            facts = facts_of(await _ask(connection, "INFO"))
-            self._keeper.inspect(facts)
-            self._line = self._line_on(connection)
+            self._keeper.inspect(opened.facts)
+            self._line = self._line_on(opened)
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await opened.connection.disconnect(nowait=True)
             raise
-        self.server = facts.server
+        self.server = opened.facts.server
         self.wanting = True
         self._doubted = self._replaced = False
         self._claim_at = 0.0
@@ -310,11 +231,7 @@ class Link:
         for call in waiting:
             call.refuse(NotSent(why))
 
-    def _line_on(self, connection: AbstractConnection) -> Line[Call]:
-        writer = connection._writer  # noqa: SLF001 - nothing public hands over what it opened
-        reader = connection._reader  # noqa: SLF001 - likewise
-        if writer is None or reader is None or reader.at_eof() or writer.transport.is_closing():
-            raise ConnectionResetError("it hung up")
+    def _line_on(self, opened: Opened) -> Line[Call]:
         parser = Reader(protocolError=ValueError, notEnoughData=_NOT_YET)
         now = asyncio.get_running_loop().time
 
@@ -327,9 +244,11 @@ class Link:
                 self._turn()
 
         def ended(reason: Exception) -> None:
-            self._lost(connection, line, reason)
+            self._lost(opened, line, reason)
 
-        line: Line[Call] = Line(writer, parser, heard, ended, timeout_seconds=TIMEOUT_SECONDS)
+        line: Line[Call] = Line(
+            opened.writer, parser, heard, ended, timeout_seconds=TIMEOUT_SECONDS
+        )
         return line
 
     def _settle(self, call: Call, reply: Any) -> None:  # noqa: ANN401 - any command's reply
@@ -346,7 +265,7 @@ class Link:
             call.head = ("EVAL", call.script.text, *call.head[2:])
             self._waiting.append(call)
             return
-        redirect = redirect_of(text, self.address)
+        redirect = redirect_of(text, self._way.address)
         if redirect is not None:
             # Whoever lost a shard may have lost more with it.
             self._doubted = self._doubted or code == "MOVED"
@@ -386,7 +305,7 @@ class Link:
             going.append(call)
         return b"".join(packed), going
 
-    def _lost(self, connection: AbstractConnection, line: Line[Call], reason: Exception) -> None:
+    def _lost(self, opened: Opened, line: Line[Call], reason: Exception) -> None:
         """Give up a connection; of what is out on it, nobody can tell whether it was done."""
         if self._line is line:
             self._line = None
@@ -394,13 +313,15 @@ class Link:
         while line.waiting:
             unknown = OutcomeUnknown(f"the counter store did not answer: {reason}")
             line.waiting.popleft().refuse(unknown)
-        ending: Awaitable[None] = connection.disconnect(nowait=self._loop is not None)
+        ending: Awaitable[None] = opened.connection.disconnect(nowait=self._loop is not None)
         task = asyncio.ensure_future(ending)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         self._turn()
 
 
-async def _ask(connection: AbstractConnection, *words: str) -> Any:  # noqa: ANN401 - any command's reply
-    await connection.send_command(*words)
-    return await connection.read_response(disable_decoding=True)
+def _told(error: OSError | Unavailable) -> str:
+    """Say why nothing could be sent; what says so already is not said twice."""
+    text = str(error)
+    reach = "the counter store cannot be reached"
+    return text if text.startswith(reach) else f"{reach}: {text}"
