@@ -4,7 +4,9 @@
 ``engines``                  this process's own PostgreSQL and Valkey, thrown away at its end
 ``database_url``             the DSN of a fresh, migrated database, this test's own
 ``database``                 an open ``Database`` on it
-``redis_url``                the URL of the Valkey, emptied before this test
+``redis_url``                the URL of the Valkey, emptied before this test; with ``--cluster``,
+                             or ``HEADROOM_TEST_CLUSTER=1``, that of the cluster
+``cluster``                  three primaries with a replica each, emptied and whole again
 ``clock``                    a ``FakeClock`` at 10:00 UTC on Tuesday, 10 March 2026
 ``engines_factory``          starts more engines, for tests that kill, stop or rewind them:
                              ``engines = await engines_factory(append_only=True)``; migrated,
@@ -15,6 +17,7 @@
 Every process of ``pytest -n`` runs engines of its own, so tests need not know of each other.
 """
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -31,6 +34,7 @@ from api.infra.engines.throwaway import ThrowawayEngines
 from api.infra.migrations import Migrator
 from api.infra.postgres import Database, connect
 from tests.support.clock import FakeClock
+from tests.support.cluster import ThrowawayCluster
 from tests.support.pgbouncer import every_pool_through, pgbouncer_before
 from tests.support.roads_taken import summary
 
@@ -57,6 +61,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="lead every pool through a PgBouncer in transaction mode; needs the program",
     )
+    parser.addoption(
+        "--cluster",
+        action="store_true",
+        default=os.environ.get("HEADROOM_TEST_CLUSTER") == "1",
+        help="run on a Valkey Cluster whatever asks for redis_url",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "one_server: about what only one server does, so not run with --cluster"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--cluster"):
+        for item in items:
+            if item.get_closest_marker("one_server") is not None:
+                item.add_marker(pytest.mark.skip(reason="about one server"))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -96,8 +119,24 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         yield opened
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def nodes() -> AsyncGenerator[ThrowawayCluster]:
+    async with ThrowawayCluster.start() as started:
+        yield started
+
+
 @pytest.fixture
-def redis_url(engines: ThrowawayEngines) -> str:
+async def cluster(nodes: ThrowawayCluster) -> ThrowawayCluster:
+    await nodes.mend()
+    return nodes
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest) -> str:
+    if request.config.getoption("--cluster"):
+        cluster: ThrowawayCluster = request.getfixturevalue("cluster")
+        return cluster.url
+    engines: ThrowawayEngines = request.getfixturevalue("engines")
     with Redis.from_url(engines.redis_url) as redis:
         redis.flushall()
         redis.script_flush()

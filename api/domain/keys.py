@@ -20,6 +20,13 @@ def shard_of(customer_key: str) -> int:
     return crc32(customer_key.encode()) & (SHARDS - 1)
 
 
+def shard_of_key(key: object) -> int | None:
+    """Return the shard whose hash tag this key carries, None where it carries none."""
+    if isinstance(key, str) and key.startswith("{"):
+        return int(key[1 : key.index("}")])
+    return None
+
+
 def marker(shard: int) -> str:
     """Return the key of the shard's epoch marker."""
     return _MARKERS[shard]

@@ -37,7 +37,7 @@ from api.gates.taken import (
     taken,
 )
 from api.infra.packing import unpack
-from api.infra.redis import NotSent, OutcomeUnknown, RedisDoor
+from api.infra.redis import NotSent, OutcomeUnknown, Overloaded, RedisDoor
 from api.infra.telemetry import correlation_id
 from api.ledger.charges import Charge, ChargedItem, Charges, Decided, HoldTerms, Outcome
 from api.metering.counters import Operation, Reply, Verdict, pending_answer, read_reply
@@ -271,7 +271,7 @@ class Charging:
             if outcome is Outcome.OTHER_EPOCH and reply.entry and not done:
                 # Else its units would stand in the way of the next attempt, up to their deadline.
                 await self._deadlines.give_up(call.customer, reply.customer_id, reply.attempt)
-        except (NotSent, OutcomeUnknown) as error:
+        except (NotSent, OutcomeUnknown, Overloaded) as error:
             log.warning("pending units are left to their deadline: %s", error)
 
     async def _renew(self, call: Call, outcome: Outcome, at: datetime) -> None:

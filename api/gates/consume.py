@@ -169,9 +169,9 @@ class Gate:
         """
         return await windows_now(self._features, self._judge, customer, features, at)
 
-    async def catch_up(self) -> None:
-        """Settle what passed blind in this process, if the counters are back."""
-        await self._outage.catch_up()
+    async def catch_up(self, customer: str) -> None:
+        """Settle what passed blind in this process, if this customer's counters are back."""
+        await self._outage.catch_up(customer)
 
     async def feature(self, key: str) -> Feature:
         """Return the feature of that key in the newest catalog. Raises: UnknownFeature."""
@@ -278,7 +278,7 @@ class Gate:
             known = await self._recorded(customer, asked, operation, at)
             if known is not None:
                 return known
-        await self._outage.catch_up()
+        await self._outage.catch_up(customer)
         try:
             reply = await self._judge.ask(operation, at, journaled=journaled)
         except CountersLost as lost:

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from api.domain import keys
 from api.domain.catalog import Feature, OutageMode
 from api.domain.decision import Decision, allow
 from api.domain.entitlements import Entitlement
 from api.domain.errors import IdempotencyConflict, Unavailable
 from api.gates.outcome import Consumption, ConsumptionId, Denied
-from api.infra.redis import RedisDoor
-from api.metering.blind import Blind, BlindItem, Passed
+from api.infra.redis import NotSent, RedisDoor
+from api.metering.blind import MOST_CUSTOMERS, Blind, BlindItem, Passed
 from api.metering.counters import Operation, figures
 from api.metering.hydration import Hydration
 from api.metering.journal import instant
@@ -46,8 +47,8 @@ class Outage:
     ) -> None:
         self._door = door
         self._settling = asyncio.Lock()
-        # Whether units passed blind here that the counters may not know yet.
-        self._owed = False
+        # Shards of which units passed blind here that the counters may not know yet.
+        self._owed: set[int] = set()
         self._blind = blind
         self._hydration = hydration
         self._holders = holders
@@ -75,7 +76,7 @@ class Outage:
         at = instant(at_ms)
         try:
             passed = await self._record(operation, asked, at)
-            self._owed = True
+            self._owed.add(keys.shard_of(operation.customer))
         except Refused:
             raise
         except Unavailable:
@@ -111,40 +112,61 @@ class Outage:
             _expect_granted(entitlements, feature)
         return allow(customer, feature.key, units, (), degraded=True)
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, customer: str) -> None:
         """Settle what passed blind here before the counters judge again, if they are back.
 
         A named call that passed blind is then known to them, and its retry counts nothing.
         """
-        if self._owed:
+        shard = keys.shard_of(customer)
+        if shard in self._owed:
             async with self._settling:
-                await self._pay()
+                await self._pay(shard)
 
-    async def _pay(self) -> None:
-        if not self._owed:
+    async def _pay(self, shard: int) -> None:
+        if shard not in self._owed:
             return
         try:
+            # Before the record is asked: while the shard's server is away, nothing can be paid.
+            await self._door.standing_epoch(shard)
             while await self.settle():
                 pass
+        except Unsettled as left:
+            if shard in left.shards:
+                return
         except Unavailable:
             return
-        self._owed = False
+        self._owed.discard(shard)
 
     async def settle(self) -> int:
         """Put what passed blind into record and counters, once; return how many customers.
 
-        Raises: Unavailable; what was done by then stays done.
+        Raises: Unavailable; what was done by then stays done. Unsettled, where the counters of
+        some shards are out of reach; the others are settled.
         """
-        await self._door.command("PING")
+        reached = await self._door.epochs()
         customers = await self._blind.unsettled()
         names = await self._holders.keys_of(customers)
+        left: set[int] = set()
         for customer_id in customers:
-            # A name that was counted just before the cut may still be in the journal.
-            await self._hydration.complete(names[customer_id])
-            recorded = await self._blind.record(customer_id)
-            await self._hydration.forget(names[customer_id])
-            await self._blind.settled(customer_id, recorded)
+            shard = keys.shard_of(names[customer_id])
+            if shard not in reached or shard in left:
+                left.add(shard)
+                continue
+            try:
+                await self._settle(customer_id, names[customer_id])
+            except NotSent:
+                left.add(shard)
+        if left:
+            # Of a page that was full nobody knows whose units are on the next one.
+            raise Unsettled(left if len(customers) < MOST_CUSTOMERS else set(range(keys.SHARDS)))
         return len(customers)
+
+    async def _settle(self, customer_id: int, name: str) -> None:
+        # A name that was counted just before the cut may still be in the journal.
+        await self._hydration.complete(name)
+        recorded = await self._blind.record(customer_id)
+        await self._hydration.forget(name)
+        await self._blind.settled(customer_id, recorded)
 
     async def _record(
         self, operation: Operation, asked: Sequence[tuple[Feature, int]], at: datetime
@@ -175,6 +197,14 @@ class Outage:
                 f"idempotencyKey {operation.operation_id!r} was used with other contents"
             )
         return outcome
+
+
+class Unsettled(Unavailable):
+    """The counters of these shards are out of reach, and units that passed blind wait for them."""
+
+    def __init__(self, shards: set[int]) -> None:
+        super().__init__(f"{len(shards)} shards of the counters are out of reach")
+        self.shards = shards
 
 
 class Refused(Unavailable):

@@ -90,7 +90,7 @@ class Releases:
         feature_id = self._gate.feature_id(feature)
         customer_id = await self._numbers.number(customer)
         operation_id = key if key is not None else f"~{secrets.token_urlsafe(12)}"
-        await self._gate.catch_up()
+        await self._gate.catch_up(customer)
         if found.kind is FeatureKind.ALLOCATION:
             name = _name(consumption, operation_id)
             async with self._one, self._database.transaction() as conn:

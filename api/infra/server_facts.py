@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from api.domain.errors import Unavailable
 
 
-def fact(info: str, name: str) -> str:
-    """Return one line's value; empty where the server does not say."""
-    for line in info.splitlines():
-        if line.startswith(f"{name}:"):
-            return line.partition(":")[2].strip()
-    return ""
+class Facts(NamedTuple):
+    """A server, as far as the door must know it.
+
+    ``server`` names a run of it and the history that it continues: a process that was demoted and
+    promoted again has another one, as what it held in between may be lost.
+    """
+
+    server: str
+    eviction: str
+    cluster: bool
+
+    def expect_no_eviction(self) -> None:
+        """Go on only with a server that keeps what it was given. Raises: Unavailable."""
+        if self.eviction != "noeviction":
+            raise Unavailable(
+                f"the counter store may evict keys (maxmemory-policy {self.eviction}); "
+                "set maxmemory-policy noeviction"
+            )
 
 
-def expect_no_eviction(memory: str) -> None:
-    """Go on only with a server that keeps what it was given. Raises: Unavailable."""
-    policy = fact(memory, "maxmemory_policy")
-    if policy != "noeviction":
-        raise Unavailable(
-            f"the counter store may evict keys (maxmemory-policy {policy}); "
-            "set maxmemory-policy noeviction"
-        )
+def facts_of(info: bytes) -> Facts:
+    """Read the reply of ``INFO``."""
+    told = dict(
+        line.split(":", 1) for line in info.decode(errors="replace").splitlines() if ":" in line
+    )
+    return Facts(
+        server=f"{told.get('run_id', '')}:{told.get('master_replid', '')}",
+        eviction=told.get("maxmemory_policy", ""),
+        cluster=told.get("cluster_enabled") == "1",
+    )

@@ -70,6 +70,7 @@ class Settings:
 
     # The counters; see docs/operations.md for what each bound means.
     journal_max_entries: int = _setting("HEADROOM_JOURNAL_MAX_ENTRIES", whole(1, 10**7), 10_000)
+    redis_max_waiting: int = _setting("HEADROOM_REDIS_MAX_WAITING", whole(100, 10**6), 10_000)
     max_skew_ms: int = _setting("HEADROOM_MAX_SKEW_MS", whole(1, 60_000), 1000)
 
     # Customer tokens: a secret of our own in place of a stored one, and the product's issuer.

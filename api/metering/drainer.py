@@ -18,7 +18,7 @@ from api.domain.errors import Unavailable
 from api.infra.lua import Script
 from api.infra.postgres import Connection, Database
 from api.infra.queries import Queries
-from api.infra.redis import RedisDoor
+from api.infra.redis import PATIENCE_SECONDS, NotSent, RedisDoor, outcomes
 from api.metering.journal import ORIGIN, Entry, EntryId, entry_id, read, render
 from api.metering.partitions import Partitions
 from api.metering.recording import write
@@ -29,6 +29,8 @@ CUT = Script.load(__file__, "cut")
 
 ENTRIES_A_PASS = 2_000
 """Keeps one transaction short, for callers that wait for the next."""
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.25
+"""Between two looks at the journals of a cluster: longer as long as nothing is there."""
 Rows = Sequence[Sequence[Any]]
 
 
@@ -46,6 +48,7 @@ class Drainer:
         self._reached: dict[tuple[int, int], EntryId] = {}
         self._asked: dict[int, list[asyncio.Future[None]]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._pause = SHORTEST_PAUSE_SECONDS
         self.recorded = 0
         """Operations recorded by this process."""
 
@@ -67,7 +70,7 @@ class Drainer:
 
         Raises and costs as ``reach``, and one entry of the journal.
         """
-        epoch = self._door.epoch(shard)
+        epoch = await self._door.standing_epoch(shard)
         mark = await self._door.command("XADD", keys.journal(shard), "*", "b", "")
         await self.reach(shard, epoch, entry_id(mark))
 
@@ -86,43 +89,87 @@ class Drainer:
     async def drain(self, shards: Iterable[int]) -> int:
         """Drain what the journals of ``shards`` hold now, at most one pass; return operations.
 
-        Cost: one read per shard, travelling together; one transaction if anything was there, and
-        one statement if some journal was empty.
-        Raises: Unavailable; CountersReplaced when the connection was made anew meanwhile.
+        Cost: one journey to each server, and one read per shard, travelling together; one
+        transaction if anything was there, and one statement if some journal was empty.
+        Raises: Unavailable, when all that could be drained was; CountersReplaced when a server
+        was replaced meanwhile.
         """
-        generation = self._door.generation
-        epochs = {shard: self._door.epoch(shard) for shard in shards}
-        await self._look_up({s: e for s, e in epochs.items() if (s, e) not in self._reached})
-        share = max(1, ENTRIES_A_PASS // max(1, len(epochs)))
-        count = max(share, ENTRIES_A_PASS // 8)
-        replies = await asyncio.gather(
-            *(
-                self._door.command(
-                    "XRANGE",
-                    keys.journal(shard),
-                    f"({render(self._reached[shard, epoch])}",
-                    "+",
-                    "COUNT",
-                    count,
-                )
-                for shard, epoch in epochs.items()
-            )
-        )
-        found = {s: rows for s, rows in zip(epochs, replies, strict=True) if rows}
-        if self._door.generation != generation:
-            raise CountersReplaced("the counter store was replaced; ask again")
-        # Where nothing is left another process may have recorded it and cut it; the record knows.
-        await self._look_up({s: e for s, e in epochs.items() if s not in found})
-        return await self.record({s: epochs[s] for s in found}, found) if found else 0
+        await self._door.epochs()
+        operations, failed = await self._drain(shards)
+        for error in failed.values():
+            raise error
+        return operations
 
     async def follow(self, *, wait_ms: int = 1_000) -> int:
         """Wait until any shard's journal has entries and drain them; return operations.
 
-        Cost: one blocking read over all shards, one transaction.
+        Of a cluster the servers that can be reached are drained. Raises: Unavailable if none can.
+        Cost: one blocking read over all shards, one transaction. A cluster has no such read: there
+        every journal is looked at, at least every 0.25 s.
         """
-        generation = self._door.generation
-        epochs = {shard: self._door.epoch(shard) for shard in range(keys.SHARDS)}
+        epochs = await self._door.epochs()
         await self._look_up({s: e for s, e in epochs.items() if (s, e) not in self._reached})
+        if self._door.blocks:
+            found = await self._await_entries(epochs, wait_ms)
+        else:
+            await asyncio.sleep(self._pause)
+            found, _ = await self._read(epochs)
+            self._pause = (
+                SHORTEST_PAUSE_SECONDS if found else min(LONGEST_PAUSE_SECONDS, 2 * self._pause)
+            )
+        if not found:
+            return 0
+        return await self.record({s: epochs[s] for s in found}, found)
+
+    async def _drain(self, shards: Iterable[int]) -> tuple[int, dict[int, Unavailable]]:
+        """Drain; return operations, and what kept the shards that were not drained."""
+        epochs: dict[int, int] = {}
+        failed: dict[int, Unavailable] = {}
+        for shard in shards:
+            try:
+                epochs[shard] = self._door.epoch(shard)
+            except NotSent as error:
+                failed[shard] = error
+        await self._look_up({s: e for s, e in epochs.items() if (s, e) not in self._reached})
+        found, unread = await self._read(epochs)
+        # Where nothing is left another process may have recorded it and cut it; the record knows.
+        empty = {s: e for s, e in epochs.items() if s not in found and s not in unread}
+        await self._look_up(empty)
+        operations = await self.record({s: epochs[s] for s in found}, found) if found else 0
+        return operations, failed | unread
+
+    async def _read(
+        self, epochs: Mapping[int, int]
+    ) -> tuple[dict[int, Rows], dict[int, Unavailable]]:
+        """Read on in these shards' journals; return what was there, and what kept the others."""
+        share = max(1, ENTRIES_A_PASS // max(1, len(epochs)))
+        count = max(share, ENTRIES_A_PASS // 8)
+        looks = (
+            self._door.command(
+                "XRANGE",
+                keys.journal(shard),
+                f"({render(self._reached[shard, epoch])}",
+                "+",
+                "COUNT",
+                count,
+            )
+            for shard, epoch in epochs.items()
+        )
+        replies = await outcomes(looks, patience_seconds=PATIENCE_SECONDS)
+        found: dict[int, Rows] = {}
+        failed: dict[int, Unavailable] = {}
+        for shard, reply in zip(epochs, replies, strict=True):
+            if isinstance(reply, Unavailable):
+                failed[shard] = reply
+            elif isinstance(reply, BaseException):
+                raise reply
+            elif not self._stands(shard, epochs[shard]):
+                failed[shard] = CountersReplaced("the counter store was replaced; ask again")
+            elif reply:
+                found[shard] = reply
+        return found, failed
+
+    async def _await_entries(self, epochs: Mapping[int, int], wait_ms: int) -> dict[int, Rows]:
         reply = await self._door.blocking(
             "XREAD",
             "COUNT",
@@ -134,10 +181,15 @@ class Drainer:
             *(render(self._reached[shard, epoch]) for shard, epoch in epochs.items()),
             timeout_seconds=wait_ms / 1000 + 5,
         )
-        if not reply or self._door.generation != generation:
-            return 0
-        found = {_shard_of_journal(name): rows for name, rows in reply}
-        return await self.record({s: epochs[s] for s in found}, found)
+        found = {_shard_of_journal(name): rows for name, rows in reply or ()}
+        return {s: rows for s, rows in found.items() if self._stands(s, epochs[s])}
+
+    def _stands(self, shard: int, epoch: int) -> bool:
+        """Tell whether the shard is still on the server of this epoch: each belongs to one."""
+        try:
+            return self._door.epoch(shard) == epoch
+        except NotSent:
+            return False
 
     async def record(self, epochs: Mapping[int, int], found: Mapping[int, Rows]) -> int:
         """Record the rows that were read from these shards' journals, and cut them there."""
@@ -182,7 +234,7 @@ class Drainer:
             asked, self._asked = self._asked, {}
             waiters = [w for each in asked.values() for w in each]
             try:
-                await self.drain(asked)
+                _, failed = await self._drain(asked)
             except Unavailable as error:
                 _release(waiters, error)
             except BaseException as error:
@@ -191,7 +243,8 @@ class Drainer:
                 self._asked = {}
                 raise error from None
             else:
-                _release(waiters, None)
+                for shard, waiting in asked.items():
+                    _release(waiting, failed.get(shard))
 
     async def _look_up(self, unknown: Mapping[int, int]) -> None:
         if not unknown:

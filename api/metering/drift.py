@@ -64,7 +64,7 @@ class DriftCheck:
         """
         shard = keys.shard_of(customer)
         for _ in range(ROUNDS):
-            epoch = self._door.epoch(shard)
+            epoch = await self._door.standing_epoch(shard)
             if await self._version(customer) != snapshot.version:
                 # Its rights are being published; the counters belong to other limits until then.
                 return None

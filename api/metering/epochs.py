@@ -1,11 +1,15 @@
 """The epochs of the shards: which state in the counter store may be believed.
 
 Each shard has a growing epoch in PostgreSQL. State is stamped with the epoch under which it was
-written; under any other it is unknown. A server that is not the last one registered, and a server
-that lost a shard's marker, open a new epoch, so a restart from an old file is not believed.
+written; under any other it is unknown. An epoch belongs to one run of one server: one that is not
+the last registered for a shard, and one that lost the shard's marker, opens a new epoch. So a
+restart from an old file is not believed, nor a replica that was behind; and of two servers that
+both think they hold a shard only the one registered last has what it counted recorded.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from api.domain import keys
 from api.domain.errors import Unavailable
@@ -20,40 +24,49 @@ class Epochs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: tuple[str, list[int]] | None = None
+        self._known: list[tuple[str, int]] = [("", 0)] * keys.SHARDS
 
-    async def register(self, run_id: str) -> list[int]:
-        """Return the epoch of every shard on the server ``run_id``, opening new ones if it is new.
+    async def register(self, server: str, shards: Sequence[int]) -> dict[int, int]:
+        """Return the epochs of ``shards`` on ``server``, opening new ones where it is new to them.
 
         While the record cannot be reached, the server registered last from here keeps its epochs.
         Raises: Unavailable for any other.
-        Cost: one statement, writing 256 rows only for a new server.
+        Cost: one statement; three, writing a row for each shard, for a new server.
         """
         try:
-            async with self._database.transaction() as conn:
-                await conn.execute(_sql.open_all, run_id)
-                rows = await conn.fetch(_sql.all_epochs)
+            epochs = await self._epochs_on(server, shards)
         except Unavailable:
-            if self._known is not None and self._known[0] == run_id:
-                return list(self._known[1])
+            if all(self._known[shard][0] == server for shard in shards):
+                return {shard: self._known[shard][1] for shard in shards}
             raise
-        epochs = [0] * keys.SHARDS
-        for row in rows:
-            epochs[row["shard"]] = row["epoch"]
-        self._known = (run_id, list(epochs))
+        for shard, epoch in epochs.items():
+            self._known[shard] = (server, epoch)
         return epochs
 
-    async def reopen(self, shard: int, epoch: int) -> int:
-        """Return the epoch to use after ``epoch`` was not found on the server.
+    async def reopen(self, server: str, shard: int, epoch: int) -> int | None:
+        """Return the epoch to use after ``epoch`` was not found on ``server``.
 
-        It is one that somebody else has opened meanwhile, or a new one. Cost: one statement.
+        It is one that somebody else has opened meanwhile for the same server, or a new one; None
+        where another server is registered by now. Cost: one statement or two.
         """
-        opened = await self._database.fetchval(_sql.open_one, shard, epoch)
-        current = int(opened)
-        if self._known is not None:
-            self._known[1][shard] = current
-        return current
+        opened = await self._database.fetchval(_sql.open_one, shard, epoch, server)
+        if opened is None:
+            rows = await self._database.fetch(_sql.epochs_of, [shard])
+            opened = next((row["epoch"] for row in rows if row["run_id"] == server), None)
+            if opened is None:
+                return None
+        self._known[shard] = (server, int(opened))
+        return int(opened)
 
     async def reachable(self) -> None:
         """Return when the record answers. Raises: Unavailable."""
         await self._database.fetchval(_sql.answer)
+
+    async def _epochs_on(self, server: str, shards: Sequence[int]) -> dict[int, int]:
+        rows = await self._database.fetch(_sql.epochs_of, shards)
+        if any(row["run_id"] != server for row in rows):
+            async with self._database.transaction() as conn:
+                await conn.execute(_sql.lock_epochs, shards)
+                await conn.execute(_sql.open_for, server, shards)
+                rows = await conn.fetch(_sql.epochs_of, shards)
+        return {row["shard"]: row["epoch"] for row in rows}

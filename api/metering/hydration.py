@@ -106,7 +106,7 @@ class Hydration:
         Raises: Unavailable.
         """
         shard = keys.shard_of(customer)
-        epoch = self._door.epoch(shard)
+        epoch = await self._door.standing_epoch(shard)
         mark = await self._door.command("XADD", keys.journal(shard), "*", "b", "complete")
         await self._drainer.reach(shard, epoch, entry_id(mark))
 
@@ -126,7 +126,7 @@ class Hydration:
         None means that the shard's epoch was renewed instead. Raises: Unavailable.
         """
         shard = keys.shard_of(customer)
-        epoch = self._door.epoch(shard)
+        epoch = await self._door.standing_epoch(shard)
         names = (keys.counters(shard, customer), keys.journal(shard))
         reply = unpack(await self._door.call(BARRIER, shard, names, (secrets.token_hex(8),)))
         if reply[0] == OTHER_EPOCH:

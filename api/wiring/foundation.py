@@ -84,7 +84,12 @@ async def core(
             )
         )
         epochs = Epochs(database)
-        door = RedisDoor(redis_url, register=epochs.register, reopen=epochs.reopen)
+        door = RedisDoor(
+            redis_url,
+            register=epochs.register,
+            reopen=epochs.reopen,
+            most_waiting=settings.redis_max_waiting,
+        )
         stack.push_async_callback(door.close)
         door.start()
         revisions = Revisions(database)

@@ -132,9 +132,7 @@ class Worker:
                 await self._inbox.stop()
 
     async def _drain(self) -> int:
-        # Without a connection there is no epoch to drain under; this makes one.
-        await self._core.door.command("PING")
-        recorded = await self._core.drainer.follow() or 0
+        recorded = await self._core.drainer.follow()
         if 0 < recorded < WORTH_A_PASS:
             await asyncio.sleep(GATHER_SECONDS)
         return recorded

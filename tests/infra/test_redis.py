@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api.infra import redis
+from api.infra import link
 from api.infra.redis import NotSent, OutcomeUnknown, RedisDoor
 from tests.support.flaky import flaky_way
 from tests.support.judging import open_door, registered, reopened
@@ -73,6 +73,7 @@ async def test_a_script_that_the_server_forgot_is_sent_again_with_its_text(
         await door.close()
 
 
+@pytest.mark.one_server
 async def test_calls_of_one_turn_make_one_journey(redis_url: str) -> None:
     door = await open_door(redis_url)
     try:
@@ -83,6 +84,7 @@ async def test_calls_of_one_turn_make_one_journey(redis_url: str) -> None:
         await door.close()
 
 
+@pytest.mark.one_server
 async def test_a_caller_that_goes_away_disturbs_nobody(redis_url: str) -> None:
     door = await open_door(redis_url)
     try:
@@ -118,10 +120,11 @@ async def test_what_was_out_when_the_connection_ended_is_unknown_and_what_waited
             await door.close()
 
 
+@pytest.mark.one_server
 async def test_a_batch_that_is_never_answered_is_unknown_after_its_time(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(link, "TIMEOUT_SECONDS", 0.2)
     door = await open_door(redis_url)
     other = await open_door(redis_url)
     try:

@@ -1,6 +1,6 @@
 """A judge without a catalog: entitlements go straight into the counter store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from api.catalog.stored_form import ABOUT, pack_feature
@@ -16,15 +16,15 @@ from api.infra.redis import RedisDoor
 EPOCH = 7
 
 
-async def registered(run_id: str) -> list[int]:
+async def registered(server: str, shards: Sequence[int]) -> dict[int, int]:
     """Register any server under one epoch."""
-    del run_id
-    return [EPOCH] * keys.SHARDS
+    del server
+    return dict.fromkeys(shards, EPOCH)
 
 
-async def reopened(shard: int, epoch: int) -> int:
+async def reopened(server: str, shard: int, epoch: int) -> int:
     """Open the next epoch."""
-    del shard
+    del server, shard
     return epoch + 1
 
 

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from api.infra.shelf import Shelf
 from api.schema import documents
 from api.schema.build import build_schema
 from api.schema.documents import Documents
-from api.infra.shelf import Shelf
 from tests.support.clock import FakeClock
 from tests.support.graphql import Answer, Api, served
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from api.domain.catalog import MAX_UNITS, WindowKind
 from api.domain.decision import WindowFigure
-from api.web.ratelimit_fields import MOST, fields_of
+from api.web.ratelimit_fields import fields_of
+from api.web.window_words import MOST
 
 ITEM = re.compile(r'"([a-z][a-z0-9_]*/[a-z_]+)"((?:;[a-z]+=[0-9]{1,15})+)')
 
