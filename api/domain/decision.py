@@ -8,7 +8,6 @@ windows the one that resets last.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -68,8 +67,7 @@ class WindowFigure(NamedTuple):
         return None if self.limit is None else max(0, self.limit - self.used - self.held)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The answer to one question, with everything that a denial must say.
 
     ``cost`` is what the units would cost in credits, ``balance`` what could pay for them; None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
@@ -97,7 +96,7 @@ class _Kept:
         if wait is not None and known.window is not None:
             # Of the full windows the one that resets last is reported, and waited for.
             wait = max(1, (known.window.resets_at_s or 0) - at_s)
-        return replace(known, customer=customer, retry_after_seconds=wait)
+        return known._replace(customer=customer, retry_after_seconds=wait)
 
 
 _facts_of = attrgetter(

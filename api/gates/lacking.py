@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -60,8 +59,7 @@ class Lacking:
         if item.cost is None:
             return decision
         balance = available.available(at, item.feature_id)
-        return replace(
-            decision,
+        return decision._replace(
             cost=credits_of(item, reply.charged[0]),
             balance=balance,
             max_units_now=most_with_credits(decision.windows, item.cost, balance),

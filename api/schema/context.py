@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
@@ -23,19 +22,28 @@ Outcome: TypeAlias = (
 )
 
 
-@dataclass(slots=True)
 class Context:
-    """One request: ``at`` is its one instant, for every field alike.
+    """One request: ``at`` is its one instant, for every field alike, ``at_ms`` the same in ms.
 
     ``principal`` None is somebody who sent no credential: it may look at the schema at most.
     """
 
-    services: Services
-    principal: Principal | None
-    at: datetime
-    _loaders: Loaders | None = None
-    decided: list[tuple[str, bool]] = field(default_factory=list)
-    """What was decided on the way, and whether without the counters; for the door's metrics."""
+    __slots__ = ("_loaders", "at", "at_ms", "decided", "principal", "services")
+
+    def __init__(
+        self,
+        services: Services,
+        principal: Principal | None,
+        at: datetime,
+        at_ms: int | None = None,
+    ) -> None:
+        self.services = services
+        self.principal = principal
+        self.at = at
+        self.at_ms = int(at.timestamp() * 1000) if at_ms is None else at_ms
+        self._loaders: Loaders | None = None
+        self.decided: list[tuple[str, bool]] = []
+        """What was decided on the way, and whether without the counters; for the door's metrics."""
 
     @property
     def loaders(self) -> Loaders:
@@ -50,11 +58,6 @@ class Context:
         if self.principal is None:
             raise Unauthenticated("Send 'Authorization: Bearer …' with an API key or a token.")
         return self.principal
-
-    @property
-    def at_ms(self) -> int:
-        """The instant in ms since 1970, as the gate counts time."""
-        return int(self.at.timestamp() * 1000)
 
     def note(self, result: Outcome) -> None:
         """Note what was decided, for the metrics of the door."""

@@ -7,13 +7,11 @@ rate limit, the body's type and size, its form, its contents. Every answer is a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
 from api.domain.errors import HeadroomError, Unauthenticated
-from api.gates.principal import Principal
 from api.infra import telemetry
 from api.infra.clock import Clock
 from api.schema.context import Context
@@ -36,7 +34,6 @@ from api.web.problems import problem_of
 from api.web.protection import Protection
 from api.web.wire import (
     ClientGone,
-    Head,
     HeaderLines,
     MethodNotAllowed,
     expect_json,
@@ -129,8 +126,15 @@ class GraphQLApp:
     async def _answer(self, scope: Scope, receive: Receive, since: float) -> Answer:
         """Return the answer to a well-formed request. Raises: HeadroomError, for any other."""
         at = self._clock.now()
+        at_ms = int(at.timestamp() * 1000)
         head = read_head(scope["headers"])
-        context = Context(self._services, await self._principal(head, at), at)
+        credential, access = head.authorization, self._services.access
+        principal = None if credential is None else access.recall(credential, at_ms)
+        if principal is None and not (credential is None and self._development):
+            principal = await access.authenticate(credential, at_ms)
+        if principal is not None:  # else nobody in particular, who may look in development
+            self._protection.expect(principal.actor, at_ms)
+        context = Context(self._services, principal, at, at_ms)
         if scope["method"] == "GET":
             request = from_query_string(scope["query_string"], self._max_variables_bytes)
         else:
@@ -141,19 +145,6 @@ class GraphQLApp:
         for outcome, degraded in context.decided:
             self._metrics.count(outcome, since, degraded=degraded)
         return given
-
-    async def _principal(self, head: Head, at: datetime) -> Principal | None:
-        """Return who is asking; None for nobody in particular, who may look in development."""
-        if head.authorization is None and self._development:
-            return None
-        at_ms = int(at.timestamp() * 1000)
-        access = self._services.access
-        given = head.authorization
-        principal = None if given is None else access.recall(given, at_ms)
-        if principal is None:
-            principal = await access.authenticate(given, at_ms)
-        self._protection.expect(principal.actor, at_ms)
-        return principal
 
 
 def _asks_for_page(scope: Scope, accept: bytes | None) -> bool:

@@ -7,6 +7,7 @@ variables that do not fit, run on the general executor.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from inspect import iscoroutine
 from typing import Any
@@ -20,7 +21,6 @@ from graphql import (
 )
 from strawberry.schema.name_converter import NameConverter
 
-from api.infra.shelf import Shelf
 from api.schema.compiled.arguments import Variables
 from api.schema.compiled.running import Run
 from api.schema.compiled.selection import Selection, conditions
@@ -74,7 +74,16 @@ class Function:
 class Operation:
     """One operation of one document, and what is known of compiling it."""
 
-    __slots__ = ("changes", "conditions", "document", "known", "node", "uses", "variables")
+    __slots__ = (
+        "changes",
+        "conditions",
+        "document",
+        "functions",
+        "known",
+        "node",
+        "uses",
+        "variables",
+    )
 
     def __init__(self, document: DocumentNode, node: OperationDefinitionNode) -> None:
         self.document = document
@@ -86,6 +95,8 @@ class Operation:
         """Whether the compiler knows all of it; None: it was not asked yet."""
         self.variables: Variables | None = None
         self.conditions: list[str] = []
+        self.functions: dict[tuple[bool, ...], Function] = {}
+        """By what decides of the selection; those that the compiler keeps."""
 
 
 class Compiler:
@@ -95,9 +106,8 @@ class Compiler:
         self._schema = schema
         self._names = names
         self._uses = uses
-        self._functions: Shelf[tuple[Operation, tuple[bool, ...]], Function] = Shelf(
-            MOST_FUNCTIONS, MOST_SOURCE_BYTES
-        )
+        self._kept: deque[tuple[Operation, tuple[bool, ...], int]] = deque()
+        self._bytes = 0
 
     def fit(
         self, operation: Operation, given: Mapping[str, Any] | None
@@ -114,7 +124,7 @@ class Compiler:
         try:
             values = variables.read(given or _NONE)
             answers = _answers(operation.conditions, values) if operation.conditions else ()
-            function = self._functions.get((operation, answers))
+            function = operation.functions.get(answers)
             if function is None:
                 function = self._compile(operation, answers)
             return function, function.arguments(values)
@@ -143,7 +153,14 @@ class Compiler:
         known = dict(zip(operation.conditions, answers, strict=True))
         selection = Selection(self._schema, operation.document, operation.node, known)
         function = Function(selection, self._names)
-        self._functions.put((operation, answers), function, function.size)
+        operation.functions[answers] = function
+        self._kept.append((operation, answers, function.size))
+        self._bytes += function.size
+        while len(self._kept) > MOST_FUNCTIONS or self._bytes > MOST_SOURCE_BYTES:
+            # The oldest goes; one that is still in use is compiled again.
+            other, of, size = self._kept.popleft()
+            del other.functions[of]
+            self._bytes -= size
         return function
 
 

@@ -99,16 +99,17 @@ class Writer:
         return "\n".join(self._lines)
 
     def _serial(self, type_: GraphQLObjectType, fields: Sequence[Selected]) -> None:
-        body = ["out = {}"]
+        made = []
         for field in fields:
             if field.definition is TypeNameMetaFieldDef:
-                body.append(f"out[{field.key!r}] = {type_.name!r}")
+                made.append(f"{field.key!r}: {type_.name!r}")
                 continue
             place = self._place(type_, field)
             if not place.own.is_async:
                 raise Unsupported(f"{place.words}: a mutation that is not async")
-            body.append(f"out[{field.key!r}] = await {self._async(place)}(run, None, None)")
-        self._lines += ["async def root(run):", *_in([*body, "return out"])]
+            made.append(f"{field.key!r}: await {self._async(place)}(run, None, None)")
+        # Python makes the members of a dictionary in the order in which they are written.
+        self._lines += ["async def root(run):", f"    return {{{', '.join(made)}}}"]
 
     def _object(self, type_: GraphQLObjectType, fields: Sequence[Selected]) -> tuple[str, bool]:
         """Write the function of an object; return its name, and whether it may have to wait."""
