@@ -31,6 +31,9 @@ class Action(StrEnum):
     """Consume, whoever pays: what else hangs on it is decided elsewhere, in any case."""
     HOLD = "hold"
 
+    # As any text's, in C: every call looks things up by it.
+    __hash__ = str.__hash__
+
 
 class Outcome(StrEnum):
     """How the judge answered."""

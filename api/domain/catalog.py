@@ -40,6 +40,9 @@ class WindowKind(StrEnum):
     BILLING_PERIOD = "billing_period"
     LIFETIME = "lifetime"
 
+    # As any text's, in C: every answer looks things up by it.
+    __hash__ = str.__hash__
+
     @property
     def code(self) -> int:
         """The number that stands for this kind in the counter store; never renumbered."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
-from api.domain.catalog import Anchor, Catalog, Limit, Plan, WindowKind
+from api.domain.catalog import Anchor, Catalog, Limit, Plan, PlanFeature, WindowKind
 from api.domain.combining import combine
 from api.domain.windows import FIXED_SECONDS, Frame, window_at
 
@@ -98,27 +98,40 @@ def _would_allow(catalog: Catalog, holding: Holding, plan: Plan, asked: Asked) -
     offer = plan.features.get(asked.feature)
     if offer is None or not offer.enabled:
         return False
+    limits: Collection[Limit] = offer.limits
+    if holding.add_ons or asked.feature in holding.overridden:
+        limits = _together(catalog, holding, plan, offer)
+    if asked.credits_lack and not any(limit.overage for limit in limits):
+        return False
+    for limit in limits:
+        lets_pass = limit.shadow or (limit.overage and not asked.credits_lack)
+        if (
+            limit.units is not None
+            and not lets_pass
+            and _least_used(holding, asked, limit) + asked.units > limit.units
+        ):
+            return False
+    return True
+
+
+def _together(
+    catalog: Catalog, holding: Holding, plan: Plan, offer: PlanFeature
+) -> Collection[Limit]:
+    """Return the limits of ``offer`` with what stays of the customer's add-ons and overrides."""
+    feature = offer.feature
     stay = [
         (catalog.add_ons[key], n)
         for key, n in holding.add_ons
         if key in catalog.add_ons and catalog.add_ons[key].sold_beside(plan.key)
     ]
-    extra = [(x.features[asked.feature], n) for x, n in stay if asked.feature in x.features]
+    extra = [(x.features[feature], n) for x, n in stay if feature in x.features]
     together = combine([offer], extra)
     limits = {} if together is None else {limit.window: limit for limit in together.limits}
-    for window, units, shadow in holding.overridden.get(asked.feature, ()):
+    for window, units, shadow in holding.overridden.get(feature, ()):
         known = limits.get(window)
         overage = known is not None and known.overage
         limits[window] = Limit(window, units, shadow=shadow, overage=overage)
-    if asked.credits_lack and not any(limit.overage for limit in limits.values()):
-        return False
-    return all(
-        limit.units is None
-        or limit.shadow
-        or (limit.overage and not asked.credits_lack)
-        or _least_used(holding, asked, limit) + asked.units <= limit.units
-        for limit in limits.values()
-    )
+    return limits.values()
 
 
 def _least_used(holding: Holding, asked: Asked, limit: Limit) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from api.domain.admission import Action
 from api.domain.catalog import Feature
-from api.domain.decision import WindowFigure
 from api.gates import shadow
 from api.gates.outcome import Consumption, ConsumptionId
 from api.gates.taken import Call, Taken
@@ -24,7 +23,7 @@ def consumed(
     """Return what the counters alone answered."""
     counted = tuple(
         Consumption(
-            ConsumptionId(reply.at_ms, place, operation.operation_id).encode(),
+            ConsumptionId.opaque(reply.at_ms, place, operation.operation_id),
             customer,
             feature.key,
             units,
@@ -42,7 +41,7 @@ def paid(call: Call, taken: Taken) -> tuple[Consumption, ...]:
     """Return what quota and credits answered together."""
     return tuple(
         Consumption(
-            ConsumptionId(taken.at_ms, place, taken.operation_id).encode(),
+            ConsumptionId.opaque(taken.at_ms, place, taken.operation_id),
             call.customer,
             item.feature.key,
             item.units,
@@ -55,8 +54,3 @@ def paid(call: Call, taken: Taken) -> tuple[Consumption, ...]:
             zip(call.items, taken.rows, taken.fundings, strict=True)
         )
     )
-
-
-def standing(windows: tuple[WindowFigure, ...]) -> tuple[WindowFigure, ...] | None:
-    """Return windows that say something; None of an allocation that is neither given nor held."""
-    return windows if any(w.granted or w.used for w in windows) or not windows else None

@@ -6,9 +6,6 @@ record out of reach fast features go on and journaled ones are refused.
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import secrets
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -19,23 +16,21 @@ from api.domain.catalog import (
     FeatureKind,
 )
 from api.domain.decision import Decision, WindowFigure, allow
-from api.domain.errors import (
-    HeadroomError,
-    IdempotencyConflict,
-    InvalidInput,
-    Unavailable,
-)
-from api.gates.answered import consumed, paid, standing
+from api.domain.errors import HeadroomError, InvalidInput, Unavailable
+from api.gates.answered import consumed, paid
 from api.gates.charging import Charging
 from api.gates.denials import explain
+from api.gates.each import Each
 from api.gates.expectations import MOST_ITEMS, expect_key, expect_units, not_counted
 from api.gates.features import Features, Revisions
 from api.gates.judge import CountersLost, Judge
 from api.gates.lacking import Lacking
 from api.gates.outage import Outage
 from api.gates.outcome import PRODUCT, ConsumeRequest, Consumption, Denied
+from api.gates.straight import Straight, conflict, fingerprint
 from api.gates.taken import Asked, Call, check_of
-from api.metering.counters import NOT_GRANTED, Operation, Reply, Verdict, figures
+from api.gates.windows_now import windows_now
+from api.metering.counters import Operation, Reply, Verdict, figures
 
 REPLAY_HERE_MS = 600_000
 """Longest time for which the counter store keeps an answer that the record can be asked for."""
@@ -67,8 +62,8 @@ class Gate:
         self._judge = judge
         self._outage = outage
         self._answers = answers
-        self._prefix = secrets.token_urlsafe(9)
-        self._numbers = itertools.count()
+        self._straight = Straight(self._features, judge, outage)
+        self._each = Each(self._straight, self._generally)
 
     async def consume(
         self,
@@ -84,6 +79,11 @@ class Gate:
         Raises: UnknownCustomer, UnknownFeature, InvalidInput, IdempotencyConflict, Unavailable.
         Cost: one round trip to the counters; a journaled feature waits for a commit as well.
         """
+        asking = self._straight.ask(customer, feature, units, key, at)
+        if asking is not None:
+            answer = await self._straight.answer(asking, at)
+            if answer is not None:
+                return answer
         outcome = await self._consume(customer, ((feature, units),), key, at, actor)
         return outcome if isinstance(outcome, Denied) else outcome[0]
 
@@ -108,7 +108,7 @@ class Gate:
         """Judge and count independent items, outcomes in order; they travel together."""
         if len(inputs) > MOST_ITEMS:
             raise InvalidInput(f"at most {MOST_ITEMS} items go in one batch, not {len(inputs)}")
-        return list(await asyncio.gather(*(self._each(item, at) for item in inputs)))
+        return await self._each.consume(inputs, at)
 
     async def check(self, customer: str, feature: str, units: int, at: int) -> Decision:
         """Answer what ``consume`` would, and count nothing.
@@ -167,16 +167,7 @@ class Gate:
 
         Raises: UnknownCustomer, UnknownFeature, Unavailable. Cost: one round trip per 100.
         """
-        found: dict[str, tuple[WindowFigure, ...] | None] = {}
-        for batch in _batches(features):
-            for feature in batch:
-                await self._features.get(feature)
-            items = [(self._features.id_of(feature), 0) for feature in batch]
-            operation = Operation(Action.CHECK, customer, "", items)
-            reply = await self._judge.ask(operation, at, journaled=False)
-            for feature, row in zip(batch, reply.rows, strict=True):
-                found[feature] = None if row == NOT_GRANTED else standing(figures(row))
-        return found
+        return await windows_now(self._features, self._judge, customer, features, at)
 
     async def catch_up(self, customer: str) -> None:
         """Settle what passed blind in this process, if this customer's counters are back."""
@@ -194,13 +185,10 @@ class Gate:
         """Return the feature that a number stands for. Raises: UnknownFeature."""
         return self._features.key_of(feature_id)
 
-    async def _each(self, item: ConsumeRequest, at: int) -> Consumption | Denied | HeadroomError:
-        try:
-            return await self.consume(
-                item.customer, item.feature, item.units, item.key, at, item.actor
-            )
-        except HeadroomError as error:
-            return error
+    async def _generally(self, item: ConsumeRequest, at: int) -> Consumption | Denied:
+        items = ((item.feature, item.units),)
+        outcome = await self._consume(item.customer, items, item.key, at, item.actor)
+        return outcome if isinstance(outcome, Denied) else outcome[0]
 
     async def _consume(
         self,
@@ -262,7 +250,7 @@ class Gate:
     ) -> Consumption:
         outcome = await self._decide(action, customer, ((feature, units),), key, at, own=own)
         if outcome is None:
-            raise _conflict(key or "")
+            raise conflict(key or "")
         if isinstance(outcome, Denied):
             raise InvalidInput(outcome.decisions[0].message or f"{feature} is not granted")
         return outcome[0]
@@ -298,7 +286,7 @@ class Gate:
                 raise Unavailable(lost.message) from lost
             return await self._outage.consume(operation, asked, at, lost)
         if reply.verdict is Verdict.CONFLICT:
-            raise _conflict(key or "")
+            raise conflict(key or "")
         if reply.verdict is Verdict.DENIED:
             return Denied(self._denied(customer, asked, reply, at))
         if reply.verdict is Verdict.PENDING:
@@ -315,19 +303,19 @@ class Gate:
         if known is None:
             return None
         if known.entry != operation.fingerprint:
-            raise _conflict(operation.operation_id)
+            raise conflict(operation.operation_id)
         return consumed(customer, asked, known, operation, replayed=True)
 
     def _operation(
         self, action: Action, customer: str, asked: Sequence[tuple[Feature, int]], key: str | None
     ) -> Operation:
-        ids = [(self._features.id_of(feature.key), units) for feature, units in asked]
+        ids = tuple((self._features.id_of(feature.key), units) for feature, units in asked)
         if key is None:
-            return Operation(action, customer, f"~{self._prefix}{next(self._numbers):x}", ids)
+            return Operation(action, customer, self._straight.new_name(), ids)
         record_ms = min(feature.replay_seconds for feature, _ in asked) * 1000
         recorded = any(_journaled(feature) for feature, _ in asked)
         here_ms = min(record_ms, REPLAY_HERE_MS) if recorded else record_ms
-        contents = action.value[0] + ";".join(f"{i}:{units}" for i, units in ids)
+        contents = fingerprint(action, ids)
         return Operation(action, customer, key, ids, contents, here_ms, record_ms)
 
     def _denied(
@@ -342,13 +330,3 @@ def _journaled(feature: Feature) -> bool:
     A catalog with a lifetime limit on a feature that is not journaled is refused when it is read.
     """
     return feature.durability is Durability.JOURNALED or feature.kind is FeatureKind.ALLOCATION
-
-
-def _conflict(key: str) -> IdempotencyConflict:
-    return IdempotencyConflict(
-        f"idempotencyKey {key!r} was used for an operation with other contents"
-    )
-
-
-def _batches(features: Sequence[str]) -> list[Sequence[str]]:
-    return [features[i : i + MOST_ITEMS] for i in range(0, len(features), MOST_ITEMS)]

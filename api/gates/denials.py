@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any
 
 from api.domain import codes
 from api.domain.catalog import Catalog, Feature
 from api.domain.decision import Decision, WindowFigure, deny
 from api.domain.unlocking import Holding
 from api.metering.counters import NOT_GRANTED, Reply, figures
+
+MOST_KEPT = 4_096
 
 
 def explain(
@@ -24,6 +29,9 @@ def explain(
     A feature that was asked for twice is refused for the sum.
     """
     holding = reply.holding or Holding("", "", ())
+    if len(asked) == 1:
+        (feature, units), row = asked[0], reply.rows[0]
+        return (_kept.deny(catalog, holding, customer, feature, units, row, at_s),)
     totals: dict[str, int] = {}
     for feature, units in asked:
         totals[feature.key] = totals.get(feature.key, 0) + units
@@ -38,6 +46,64 @@ def explain(
                 catalog, holding, customer, feature, units, windows, at_s=at_s
             )
     return tuple(sorted(found.values(), key=precedence))
+
+
+class _Kept:
+    """Denials of late, as many customers are refused alike: at the same limit of the same plan.
+
+    ``deny`` is a pure function. Of the instant it uses the window that holds it, which turns on a
+    whole minute, and the wait until one ends; the customer only stands in the answer.
+    """
+
+    def __init__(self) -> None:
+        self._catalog: Catalog | None = None
+        self._decisions: dict[object, Decision] = {}
+
+    def deny(
+        self,
+        catalog: Catalog,
+        holding: Holding,
+        customer: str,
+        feature: Feature,
+        units: int,
+        row: Any,  # noqa: ANN401 - flat figures, or that there are none
+        at_s: int,
+    ) -> Decision:
+        """Return what ``deny`` does."""
+        windows = None if row == NOT_GRANTED else figures(row)
+        if holding.overridden:
+            return deny(catalog, holding, customer, feature, units, windows, at_s=at_s)
+        if catalog is not self._catalog or len(self._decisions) >= MOST_KEPT:
+            self._catalog, self._decisions = catalog, {}
+        kind, plan, plans, withheld, blocked, _, add_ons, zone = _facts_of(holding)
+        key = (
+            feature.key,
+            units,
+            windows,
+            at_s // 60,
+            kind,
+            plan,
+            plans,
+            withheld,
+            blocked,
+            add_ons,
+            zone,
+        )
+        known = self._decisions.get(key)
+        if known is None:
+            known = deny(catalog, holding, customer, feature, units, windows, at_s=at_s)
+            self._decisions[key] = known
+        wait = known.retry_after_seconds
+        if wait is not None and known.window is not None:
+            # Of the full windows the one that resets last is reported, and waited for.
+            wait = max(1, (known.window.resets_at_s or 0) - at_s)
+        return replace(known, customer=customer, retry_after_seconds=wait)
+
+
+_facts_of = attrgetter(
+    "customer_type", "plan", "plans", "withheld", "blocked", "overridden", "add_ons", "zone"
+)
+_kept = _Kept()
 
 
 def _over(figure: WindowFigure, units: int) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from api.domain.catalog import Catalog, Feature
+from api.domain.catalog import Catalog, Durability, Feature, FeatureKind
 from api.domain.errors import UnknownFeature
 
 
@@ -36,11 +36,28 @@ class Revisions(Protocol):
         ...
 
 
+class Usual(NamedTuple):
+    """A feature that the counters alone decide and nobody waits for the record of."""
+
+    feature: Feature
+    id: int
+    replay_ms: int
+
+
 class Features:
     """What the gate must know of features; a key not known yet is looked for in the record."""
 
     def __init__(self, revisions: Revisions) -> None:
         self._revisions = revisions
+        self._usual: dict[str, Usual] = {}
+        self._usual_in: Selling | None = None
+
+    def usual(self, key: str) -> Usual | None:
+        """Return what is known of a metered feature, fast and free of credits; None of others."""
+        newest = self._revisions.newest
+        if newest is not self._usual_in:
+            self._usual, self._usual_in = _usual_of(newest), newest
+        return self._usual.get(key)
 
     @property
     def catalog(self) -> Catalog:
@@ -67,3 +84,15 @@ class Features:
             if number == feature_id:
                 return key
         raise UnknownFeature("the catalog has this feature no more")
+
+
+def _usual_of(selling: Selling) -> dict[str, Usual]:
+    catalog = selling.catalog
+    return {
+        key: Usual(feature, selling.feature_ids[key], feature.replay_seconds * 1000)
+        for key, feature in catalog.features.items()
+        if feature.kind is FeatureKind.METERED
+        and feature.durability is Durability.FAST
+        and key not in catalog.costs
+        and key in selling.feature_ids
+    }

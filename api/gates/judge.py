@@ -61,6 +61,20 @@ class Judge:
         self._refreshing: set[asyncio.Task[Snapshot]] = set()
         self._record_lost_until = 0.0
 
+    def submit(self, operation: Operation, at_ms: int) -> asyncio.Future[bytes]:
+        """Ask once, and leave whatever is answered or goes wrong to the caller.
+
+        ``Counters`` reads the answer; the future raises NotSent or OutcomeUnknown.
+        """
+        return asyncio.ensure_future(self._counters.ask(operation, at_ms))
+
+    def refresh(self, customer: str, at_ms: int) -> None:
+        """Have the customer's snapshot built again in the background, well before it ends."""
+        if len(self._refreshing) < MOST_ROUNDS:
+            task = asyncio.create_task(self._publishing.publish_key(customer, instant(at_ms)))
+            self._refreshing.add(task)
+            task.add_done_callback(self._refreshed)
+
     async def ask(self, operation: Operation, at_ms: int, *, journaled: bool) -> Reply:
         """Return the judge's answer to ``operation``; ``journaled`` waits until it is recorded.
 
@@ -93,7 +107,7 @@ class Judge:
             else:
                 self._refuse(reply)
                 if reply.refresh:
-                    self._refresh(operation.customer, instant(at_ms))
+                    self.refresh(operation.customer, at_ms)
                 if journaled and reply.entry and verdict is not Verdict.PENDING:
                     await self._recorded(shard, epoch, reply)
                 return reply
@@ -159,13 +173,6 @@ class Judge:
     async def _fill(self, customer: str, at: datetime) -> None:
         snapshot = await self._publishing.publish_key(customer, at)
         await self._hydration.fill(customer, snapshot, at)
-
-    def _refresh(self, customer: str, at: datetime) -> None:
-        """Have the snapshot built again in the background, well before it ends."""
-        if len(self._refreshing) < MOST_ROUNDS:
-            task = asyncio.create_task(self._publishing.publish_key(customer, at))
-            self._refreshing.add(task)
-            task.add_done_callback(self._refreshed)
 
     def _refreshed(self, task: asyncio.Task[Snapshot]) -> None:
         self._refreshing.discard(task)

@@ -53,6 +53,11 @@ class Outage:
         self._hydration = hydration
         self._holders = holders
 
+    @property
+    def owed(self) -> bool:
+        """Whether anything passed blind here that the counters may not know yet."""
+        return bool(self._owed)
+
     async def consume(
         self,
         operation: Operation,

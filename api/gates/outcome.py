@@ -17,6 +17,7 @@ PRODUCT = "product"
 _LAST_MS = 1 << 47
 """An instant in the year 6429."""
 _MOST_ITEMS = 1 << 15
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class Consumption(NamedTuple):
@@ -64,8 +65,14 @@ class ConsumptionId(NamedTuple):
 
     def encode(self) -> str:
         """Return the opaque form that callers keep."""
-        text = f"{self.at_ms:x}.{self.item:x}.{self.operation_id}"
-        return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+        return self.opaque(self.at_ms, self.item, self.operation_id)
+
+    @staticmethod
+    def opaque(at_ms: int, item: int, operation_id: str) -> str:
+        """Return the opaque form: URL-safe base 64 without its padding."""
+        text = f"{at_ms:x}.{item:x}.{operation_id}".encode()
+        plain = binascii.b2a_base64(text, newline=False)
+        return plain.translate(_URL_SAFE, b"=").decode()
 
     @classmethod
     def names_of(cls, said: str) -> tuple[str, ...]:

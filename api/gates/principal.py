@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -63,11 +63,12 @@ class Principal:
     name: str
     scopes: frozenset[str]
     customer: str | None = None
+    actor: str = field(init=False, repr=False, compare=False)
+    """How the audit log and the API's own rate limit call this principal."""
 
-    @property
-    def actor(self) -> str:
-        """How the audit log and the API's own rate limit call this principal."""
-        return f"{self.kind}:{self.name}"
+    def __post_init__(self) -> None:
+        """Name the actor once, as every call of it is asked for that name."""
+        object.__setattr__(self, "actor", f"{self.kind}:{self.name}")
 
     def may(self, scope: str) -> bool:
         """Whether this principal reaches as far as ``scope``."""

@@ -1,5 +1,6 @@
 """The one clock: read at the edge, handed down as an argument everywhere below it."""
 
+import time
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -11,6 +12,10 @@ class Clock(Protocol):
         """Return the present instant."""
         ...
 
+    def now_ms(self) -> int:
+        """Return the present instant in whole milliseconds since 1970."""
+        ...
+
 
 class SystemClock:
     """The machine's own clock."""
@@ -18,3 +23,7 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the present instant, as the machine believes it."""
         return datetime.now(UTC)
+
+    def now_ms(self) -> int:
+        """Return it in whole milliseconds since 1970; half the price of making an instant first."""
+        return time.time_ns() // 1_000_000

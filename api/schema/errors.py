@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from graphql import GraphQLError
@@ -152,5 +153,6 @@ def _masked(error: BaseException) -> Mapping[str, Any]:
     }
 
 
+@lru_cache(maxsize=4096)
 def _instant(seconds: int | None) -> str | None:
     return None if seconds is None else write_instant(datetime.fromtimestamp(seconds, UTC))

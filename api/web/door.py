@@ -26,7 +26,6 @@ from api.web.wire import (
     Head,
     HeaderLines,
     MethodNotAllowed,
-    answer,
     expect_json,
     read_body,
     read_head,
@@ -65,6 +64,7 @@ class Door(ABC, Generic[_I]):
         self._reader = Reader(kind)
         self._parts = parts
         self._protection = parts.protection
+        self._now_ms = parts.clock.now_ms
         self._metrics = DecisionMetrics(self.name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,14 +82,16 @@ class Door(ABC, Generic[_I]):
             code = error.code if isinstance(error, HeadroomError) else "INTERNAL"
             reply = told(problem_of(error, scope["method"]), code)
         correlation_id = correlation_id or telemetry.correlate()
-        reply.lines.append((b"x-correlation-id", correlation_id.encode("latin-1")))
-        self._metrics.count(reply.outcome, since, degraded=reply.degraded)
-        await answer(send, reply.status, reply.lines, reply.body)
+        status, lines, body, outcome, degraded = reply
+        lines.append((b"x-correlation-id", correlation_id.encode("latin-1")))
+        self._metrics.count(outcome, since, degraded=degraded)
+        await send({"type": "http.response.start", "status": status, "headers": lines})
+        await send({"type": "http.response.body", "body": body})
 
     async def _reply(self, method: str, head: Head, receive: Receive) -> Reply:
         if method != "POST":
             raise MethodNotAllowed(method, "POST")
-        at_ms = int(self._parts.clock.now().timestamp() * 1000)
+        at_ms = self._now_ms()
         access = self._parts.access
         principal = None
         if head.authorization is not None:

@@ -6,6 +6,7 @@ logged under an error id and tells nothing else.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -87,6 +88,7 @@ def problem_of(error: Exception, method: str) -> Problem:
     return Problem(_head("INTERNAL", extensions["status"], entry["message"]) | extensions)
 
 
+@lru_cache(maxsize=256)
 def title_of(code: str) -> str:
     """Return the code in words, the same for every occurrence of the problem."""
     return code.replace("_", " ").capitalize()

@@ -8,13 +8,9 @@ that has to last. A policy is called by its feature and window, as ``"tx_post/mo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
-from api.domain.catalog import WindowKind
 from api.domain.decision import WindowFigure
-
-MOST = 999_999_999_999_999
-"""The largest integer of structured fields; more is said as this."""
+from api.web.window_words import MOST, words_of
 
 
 def fields_of(
@@ -27,14 +23,12 @@ def fields_of(
     """
     policies: list[str] = []
     limits: list[str] = []
-    for window in windows:
-        quota = window.limit
-        if quota is None or window.shadow or window.overage:
+    for kind, quota, used, starts, ends, held, _, _, shadow, _, overage in windows:
+        _, _, policy, limit = words_of(feature, kind, quota, starts, ends, shadow, overage)
+        if policy is None or quota is None:
             continue
-        ends = window.resets_at_s
-        policy, limit = _constant(feature, window.window, quota, window.starts_at_s, ends)
         policies.append(policy)
-        left = quota - window.used - window.held
+        left = quota - used - held
         if denied_units is None or left < denied_units:
             limit += str(0 if left < 0 else min(left, MOST))
             limits.append(limit if ends is None else f"{limit};t={max(0, ends - at_s)}")
@@ -44,15 +38,3 @@ def fields_of(
     if limits:
         lines.append((b"ratelimit", ", ".join(limits).encode()))
     return lines
-
-
-@lru_cache(maxsize=4096)
-def _constant(
-    feature: str, kind: WindowKind, quota: int, starts_at_s: int | None, ends_at_s: int | None
-) -> tuple[str, str]:
-    """Return a window's policy, and what its limit begins with: the same until the window turns."""
-    name = f'"{feature}/{kind.value}"'
-    policy = f"{name};q={min(quota, MOST)}"
-    if starts_at_s is not None and ends_at_s is not None:
-        policy += f";w={max(1, ends_at_s - starts_at_s)}"
-    return policy, f"{name};r="

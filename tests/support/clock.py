@@ -12,6 +12,9 @@ class FakeClock:
     def now(self) -> datetime:
         return self._at
 
+    def now_ms(self) -> int:
+        return int(self._at.timestamp() * 1000)
+
     def set(self, at: datetime) -> None:
         if at.tzinfo is None:
             raise ValueError("an instant needs a time zone")
