@@ -50,7 +50,7 @@ def pack_feature(feature_id: int, feature: EncodedFeature) -> bytes:
 
 def meaning(packed: bytes) -> list[object]:
     """Return what a packed feature says of kind and limits, without their bounds."""
-    values = list(_values(packed))
+    values = list(values_of(packed))
     return values[:1] + [x for p in range(1, len(values), _LIMIT) for x in values[p : p + _SAID]]
 
 
@@ -72,7 +72,8 @@ def _text(data: bytes) -> bytes:
     return bytes([_LONGER_TEXT, len(data)]) + data
 
 
-def _values(data: bytes) -> Iterator[object]:
+def values_of(data: bytes) -> Iterator[object]:
+    """Yield numbers and texts, as bytes, that lie side by side in ``data``."""
     place = 0
     while place < len(data):
         value, place = _value(data, place)

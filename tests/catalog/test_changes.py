@@ -7,10 +7,12 @@ import pytest
 from api.catalog import overrides, subscriptions
 from api.catalog.customers import Customer
 from api.catalog.overrides import OverrideRecord
+from api.catalog.stored_form import as_told, values_of
 from api.catalog.subscriptions import SubscriptionRecord
 from api.domain.catalog import WindowKind
 from api.domain.entitlements import SubscriptionStatus
 from api.domain.errors import UnknownCustomer
+from api.domain.snapshot import slot_name
 from api.domain.windows import Window
 from api.infra.packing import unpack
 from api.infra.postgres import Connection
@@ -78,9 +80,11 @@ async def plan_of(store: Store, customer: Customer, at: datetime) -> str:
 async def bounds_told(store: Store, key: str, feature: str, kind: WindowKind) -> list[int]:
     """Return the boundaries of one window in the snapshot that the counter store has."""
     number = store.revisions.newest.feature_ids[feature]
-    encoded = unpack((await store.snapshot(key))[str(number)])
-    (bounds,) = [limit[3] for limit in encoded[1] if limit[0] == kind.code]
-    return list(bounds)
+    _, *values = values_of(as_told((await store.snapshot(key))[str(number)]))
+    slot = slot_name(number, kind.code, 0).encode()
+    (bounds,) = [values[p + 6] for p in range(0, len(values), 7) if values[p] == slot]
+    assert isinstance(bounds, bytes)
+    return [int(str(one)) for one in values_of(bounds)]
 
 
 # Windows that run on

@@ -75,7 +75,9 @@ async def test_variables_that_do_not_fit_are_refused_by_the_general_executor() -
     query = "query($n: Int!) { plans(first: $n) { __typename } }"
     refused = await ask(executor, query, {"n": "many"})
     assert "Int cannot represent non-integer value" in refused["errors"][0]["message"]
-    assert (executor.roads.general, executor.roads.compiled) == (1, 0)
+    refused = await ask(executor, query, {"n": None})
+    assert "must not be null" in refused["errors"][0]["message"]
+    assert (executor.roads.general, executor.roads.compiled) == (2, 0)
 
 
 async def test_each_answer_to_a_condition_has_a_function_of_its_own() -> None:
