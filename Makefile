@@ -26,7 +26,7 @@ test: environment  ## Run the whole suite on throw-away engines (ARGS="tests/inf
 test-system: environment  ## Test beside PgBouncer and Node, which it installs where they are missing
 	@sh scripts/system
 	@$(BIN)/pytest tests/system
-	@$(BIN)/pytest -n auto --cluster tests/gates tests/metering tests/races
+	@$(BIN)/pytest -n auto --cluster tests/gates tests/metering tests/races tests/infra/test_redis.py
 	@$(BIN)/pytest -n auto --pgbouncer $(POOLED)
 
 check: environment  ## Lint, formatting, types, and the rooms' borders: exactly what CI runs
