@@ -95,7 +95,8 @@ class Entitled:
         """Tell whether this says the truth of a row of ``version``, at that instant."""
         until = self.entitlements.valid_until
         return (
-            self.held.customer.version >= version
+            # Also a newer one is not believed: the record may have lost it with its server.
+            self.held.customer.version == version
             and self.at <= at
             and (until is None or at < until)
         )

@@ -83,9 +83,11 @@ class Judge:
         recorded: then its outcome is open, and the same key finds out.
         Cost: one round trip; unknown state costs reads of the record first.
         """
+        shard = keys.shard_of(operation.customer)
         if journaled:
             await self._expect_record()
-        shard = keys.shard_of(operation.customer)
+            # Without a connection there is no epoch yet under which its entry could be awaited.
+            await self._expect_epoch(shard)
         loop = asyncio.get_running_loop()
         began, asked_at = loop.time(), at_ms
         for _ in range(MOST_ROUNDS):
@@ -187,6 +189,13 @@ class Judge:
         except Unavailable:
             self._record_lost_until = asyncio.get_running_loop().time() + RECORD_PAUSE_SECONDS
             raise
+
+    async def _expect_epoch(self, shard: int) -> None:
+        """Connect, where that was not done. Raises: CountersLost."""
+        try:
+            await self._door.standing_epoch(shard)
+        except (NotSent, OutcomeUnknown) as error:
+            raise CountersLost(error.message) from error
 
     async def _expect_record(self) -> None:
         """Refuse before counting while the record was just seen out of reach."""

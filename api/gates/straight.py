@@ -109,8 +109,9 @@ class Straight:
         if verdict is Verdict.DENIED:
             if reply.refresh:
                 self._judge.refresh(operation.customer, at)
-            asked = ((feature, units),)
             catalog = self._features.catalog
+            # Another catalog may have come since it was asked.
+            asked = ((catalog.features.get(feature.key, feature), units),)
             return Denied(explain(catalog, operation.customer, asked, reply, at_s=at // 1000))
         if verdict is Verdict.CONFLICT:
             raise conflict(operation.operation_id)

@@ -64,7 +64,8 @@ def render(position: EntryId) -> str:
 def read(rows: Iterable[Sequence[Any]]) -> tuple[list[Entry], EntryId]:
     """Return the operations among ``rows`` of one stream, and the id of the last row.
 
-    Barriers only move the position. Cost: O(rows).
+    Barriers only move the position. Raises: LookupError, for a row that a newer version wrote:
+    passed over, it would be lost. Cost: O(rows).
     """
     entries: list[Entry] = []
     last = ORIGIN
@@ -74,6 +75,8 @@ def read(rows: Iterable[Sequence[Any]]) -> tuple[list[Entry], EntryId]:
             entries.append(_entry(last, unpack(value)))
         elif name == b"d":
             entries.append(_earlier(last, unpack(value)))
+        elif name != b"b":
+            raise LookupError(f"a journal holds what this version does not know: {name!r}")
     return entries, last
 
 

@@ -9,10 +9,12 @@ from typing import Any, cast
 
 import orjson
 import pytest
+from graphql import get_operation_ast, parse
 
 from api.gates.principal import Principal
 from api.schema.build import build_schema
-from api.schema.compiled import operations
+from api.schema.compiled import operations, writing
+from api.schema.compiled.selection import Selection
 from api.schema.context import Context
 from api.schema.execution import Executor, GraphQLRequest
 from api.schema.services import Services
@@ -105,6 +107,44 @@ async def test_functions_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch)
     assert len(compiled) == 4, "the first one made room for the third, and was compiled again"
     await ask(executor, "{ c: __typename }")
     assert len(compiled) == 4
+
+
+async def test_what_unfolds_to_too_much_takes_the_general_road_once_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = []
+    write = writing.Writer.write
+
+    def count(self: writing.Writer) -> str:
+        written.append(self)
+        return write(self)
+
+    monkeypatch.setattr(writing.Writer, "write", count)
+    executor = Executor(SCHEMA, uses=0)
+    query = f"{{ {' '.join(f'a{n}: plans {{ ...P }}' for n in range(40))} }}"
+    query += "fragment P on PlanConnection { pageInfo { hasNextPage endCursor } edges { cursor } }"
+    monkeypatch.setattr(writing, "MOST_BYTES", 10_000)
+    for _ in range(3):
+        await ask(executor, query)
+    assert (executor.roads.general, executor.roads.compiled) == (3, 0)
+    assert len(written) == 1, "what is too much is not tried again"
+
+
+async def test_a_fragment_in_many_places_is_written_once() -> None:
+    def source(aliases: int) -> int:
+        document = parse(
+            f"{{ {' '.join(f'a{n}: plans {{ ...A }}' for n in range(aliases))} }}"
+            " fragment A on PlanConnection { edges { ...B } }"
+            " fragment B on PlanEdge { node { ...C } }"
+            " fragment C on Plan { id key name prices { key interval } features { value } }"
+        )
+        node = get_operation_ast(document)
+        assert node is not None
+        schema = SCHEMA._schema  # noqa: SLF001 - it has no public name
+        selection = Selection(schema, document, node, {})
+        return len(writing.Writer(selection, SCHEMA.config.name_converter).write())
+
+    assert source(11) - source(10) < source(1) / 2
 
 
 def test_resolvers_ask_nothing_of_info_but_its_context() -> None:

@@ -34,6 +34,9 @@ from api.schema.compiled.selection import Selected, Selection
 from api.schema.compiled.unfit import Unsupported
 from api.schema.scopes import Guard
 
+MOST_BYTES = 64 << 10
+"""Of one operation; Python takes a tenth of a second to read so much."""
+
 _BACKREF = "strawberry-definition"
 
 
@@ -75,6 +78,8 @@ class Writer:
         self._names = names
         self._lines: list[str] = []
         self._count = 0
+        self._bytes = 0
+        self._objects: dict[tuple[str, tuple[int, ...]], tuple[str, bool]] = {}
         self.arguments: list[Arguments] = []
         """Of the fields that have any; a function finds theirs by their place in ``run.args``."""
         self.constants: dict[str, Any] = {
@@ -95,7 +100,7 @@ class Writer:
             self._serial(type_, fields)
         else:
             name, _ = self._object(type_, fields)
-            self._lines += ["def root(run):", f"    return {name}(run, None, None)"]
+            self._add(["def root(run):", f"    return {name}(run, None, None)"])
         return "\n".join(self._lines)
 
     def _serial(self, type_: GraphQLObjectType, fields: Sequence[Selected]) -> None:
@@ -109,7 +114,7 @@ class Writer:
                 raise Unsupported(f"{place.words}: a mutation that is not async")
             made.append(f"{field.key!r}: await {self._async(place)}(run, None, None)")
         # Python makes the members of a dictionary in the order in which they are written.
-        self._lines += ["async def root(run):", f"    return {{{', '.join(made)}}}"]
+        self._add(["async def root(run):", f"    return {{{', '.join(made)}}}"])
 
     def _object(self, type_: GraphQLObjectType, fields: Sequence[Selected]) -> tuple[str, bool]:
         """Write the function of an object; return its name, and whether it may have to wait."""
@@ -134,8 +139,21 @@ class Writer:
         out = f"{{{', '.join(results)}}}"
         body = _waiting(body, out, waits) if waits else [*body, f"return {out}"]
         name = self._name("object")
-        self._lines += [f"def {name}(run, s, path):", *_in(body)]
+        self._add([f"def {name}(run, s, path):", *_in(body)])
         return name, bool(waits)
+
+    def _below(self, type_: GraphQLObjectType, field: Selected) -> tuple[str, bool]:
+        """Write the function of an object of ``type_`` in ``field``, once for the same selection.
+
+        A fragment that is spread in many places is written once, so that what is written grows
+        with the document and not with what it unfolds to.
+        """
+        place = (type_.name, tuple(id(node) for node in field.nodes))
+        known = self._objects.get(place)
+        if known is None:
+            known = self._object(type_, self._selection.below(type_, field))
+            self._objects[place] = known
+        return known
 
     def _async(self, place: _Place) -> str:
         """Write the function of a field whose resolver is async; return its name."""
@@ -148,12 +166,8 @@ class Writer:
             lines += ["if type(c) is Waits:", "    c = await c"]
         lines.append("return c")
         name = self._name("field")
-        self._lines += [
-            f"async def {name}(run, s, path):",
-            *_in(
-                ["try:", *_in(lines), *_except(place, place.type, place.path, "v", "return None")]
-            ),
-        ]
+        handled = _except(place, place.type, place.path, "v", "return None")
+        self._add([f"async def {name}(run, s, path):", *_in(["try:", *_in(lines), *handled])])
         return name
 
     def _sync(self, place: _Place, result: str) -> _Steps:
@@ -249,7 +263,7 @@ class Writer:
         self, place: _Place, type_: GraphQLObjectType, value: str, result: str, path: str
     ) -> _Steps:
         """Return the steps for an object of ``type_``."""
-        function, waits = self._object(type_, self._selection.below(type_, place.field))
+        function, waits = self._below(type_, place.field)
         lines = [f"{result} = {function}(run, {value}, {path})"]
         if type_.is_type_of is not None:
             expect = expecting(self._selection.schema, type_, place.field)
@@ -264,13 +278,11 @@ class Writer:
         """Return the steps for an object of any type that ``type_`` may be."""
         schema, functions, waits = self._selection.schema, [], False
         for possible in schema.get_possible_types(type_):
-            function, may_wait = self._object(
-                possible, self._selection.below(possible, place.field)
-            )
+            function, may_wait = self._below(possible, place.field)
             functions.append(f"{possible.name!r}: {function}")
             waits = waits or may_wait
         table = self._name("table")
-        self._lines.append(f"{table} = {{{', '.join(functions)}}}")
+        self._add([f"{table} = {{{', '.join(functions)}}}"])
         name = self._constant("name", naming(schema, type_, place.parent, place.field))
         return _Steps([f"{result} = {table}[{name}({value})](run, {value}, {path})"], waits)
 
@@ -303,6 +315,12 @@ class Writer:
         if not isinstance(own, StrawberryField):
             raise Unsupported(f"{parent.name}.{field.name}")  # introspection
         return _Place(parent, field, own, self._constant("site", running.Site(field.nodes)))
+
+    def _add(self, lines: Sequence[str]) -> None:
+        self._lines += lines
+        self._bytes += sum(map(len, lines))
+        if self._bytes > MOST_BYTES:
+            raise Unsupported("an operation that unfolds to more than is worth a function")
 
     def _constant(self, kind: str, value: object) -> str:
         name = self._name(kind)
