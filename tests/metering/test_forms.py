@@ -128,3 +128,8 @@ async def test_the_short_way_of_one_item_answers_as_the_long_one(
         assert consumed.verdict is short.verdict
     finally:
         await door.close()
+
+
+def test_a_journal_is_not_read_past_what_is_not_known() -> None:
+    with pytest.raises(LookupError, match="does not know"):
+        read([(b"1-0", (b"z", b"what a later version wrote"))])
