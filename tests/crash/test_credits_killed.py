@@ -208,7 +208,7 @@ async def test_what_was_acknowledged_is_charged_and_nothing_else(
                     await served.kill()
                     await served.start()
                 elif victim in PARTS:
-                    served.kill_part(victim)
+                    await served.kill_part(victim)
                 elif victim == "valkey":
                     await engines.restart_valkey()
                 else:

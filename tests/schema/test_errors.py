@@ -37,7 +37,9 @@ async def test_a_value_that_the_schema_cannot_show_is_a_bug_and_masked(
         def __repr__(self) -> str:
             return "secret"
 
-    monkeypatch.setattr("api.schema.decisions.Units", lambda _: Secret())
+    monkeypatch.setattr(
+        "api.schema.mutations.consumption_of", lambda counted: counted._replace(units=Secret())
+    )
     answer = await api.post(
         'mutation { consume(input: {customer: "acme", feature: "calls"}) { units } }'
     )

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.processes import below, runs
+from tests.support.waiting import until
 
 _PROGRAM = "from api.cli import main; main()"
 _READY = b"Headroom ready on "
@@ -56,12 +57,19 @@ class Server:
         self._process.kill()
         await self._process.wait()
 
-    def kill_part(self, module: str) -> None:
-        """``kill -9`` of each process that runs ``module``; others are started in their place."""
-        assert self._process is not None
-        parts = [pid for pid in below(self._process.pid) if runs(pid, module)]
-        assert parts, f"no process runs {module}"
-        for pid in parts:
+    async def kill_part(self, module: str) -> None:
+        """``kill -9`` of each process that runs ``module``; others are started in their place.
+
+        Waits for one where those that were killed before are not replaced yet.
+        """
+        process = self._process
+        assert process is not None
+
+        def parts() -> list[int]:
+            return [pid for pid in below(process.pid) if runs(pid, module)]
+
+        await until(lambda: bool(parts()))
+        for pid in parts():
             os.kill(pid, signal.SIGKILL)
 
     async def stop(self) -> None:
