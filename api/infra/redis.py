@@ -89,6 +89,11 @@ class RedisDoor:
         return self._fleet.batches
 
     @property
+    def servers(self) -> int:
+        """How many servers hold the shards."""
+        return len(set(self._fleet.of_shard))
+
+    @property
     def blocks(self) -> bool:
         """Tell whether one blocking command can wait for all shards: not in a cluster."""
         return self._fleet.cluster is False

@@ -251,6 +251,7 @@ class Life(RuleBasedStateMachine):
         assert recorded == {key: units for key, units in self.totals.items() if units}
 
 
+@pytest.mark.one_server
 def test_whatever_happens_between_calls_a_key_counts_once_and_the_record_adds_up(
     database_url: str, redis_url: str
 ) -> None:

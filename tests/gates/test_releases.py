@@ -119,6 +119,7 @@ async def test_a_release_that_was_refused_is_not_held_against_the_next(
     assert await used(built, "seats", at) == 2
 
 
+@pytest.mark.one_server
 async def test_a_release_that_the_counters_made_and_nobody_heard_of_counts(
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
@@ -140,6 +141,7 @@ async def test_a_release_that_the_counters_made_and_nobody_heard_of_counts(
         assert await used(core, "seats", at) == 3
 
 
+@pytest.mark.one_server
 async def test_a_release_that_never_reached_the_counters_can_be_made_without_a_key(
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:

@@ -103,6 +103,7 @@ async def test_a_caller_that_goes_away_disturbs_nobody(redis_url: str) -> None:
         await door.close()
 
 
+@pytest.mark.one_server
 async def test_what_was_out_when_the_connection_ended_is_unknown_and_what_waited_is_sent(
     redis_url: str,
 ) -> None:
@@ -154,10 +155,10 @@ async def test_a_reply_in_many_pieces_is_one(redis_url: str) -> None:
 
 async def test_closing_tells_whoever_waits(redis_url: str) -> None:
     door = await open_door(redis_url)
-    out = asyncio.ensure_future(door.command("BLPOP", "nothing", "0"))
+    out = asyncio.ensure_future(door.command("BLPOP", "{0}nothing", "0"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    waiting = asyncio.ensure_future(door.command("PING"))
+    waiting = asyncio.ensure_future(door.command("GET", "{0}nothing"))
     await door.close()
     with pytest.raises(OutcomeUnknown, match="closed"):
         await out

@@ -183,6 +183,7 @@ async def test_a_journal_read_twice_counts_once(built: Core, clock: FakeClock) -
     assert await recorded(built, "calls") == 9
 
 
+@pytest.mark.one_server
 async def test_a_reply_that_is_lost_after_the_script_ran_counts_once_under_its_key(
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
@@ -199,6 +200,7 @@ async def test_a_reply_that_is_lost_after_the_script_ran_counts_once_under_its_k
         assert await used(core, "calls", at) == 4
 
 
+@pytest.mark.one_server
 async def test_an_unnamed_call_whose_reply_is_lost_is_never_sent_again(
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
@@ -214,6 +216,7 @@ async def test_an_unnamed_call_whose_reply_is_lost_is_never_sent_again(
         assert await used(core, "calls", at) == 4
 
 
+@pytest.mark.one_server
 async def test_what_passed_under_the_open_policy_is_settled_once_even_if_it_had_been_counted(
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
@@ -233,6 +236,7 @@ async def test_what_passed_under_the_open_policy_is_settled_once_even_if_it_had_
         assert await recorded(core, "lenient") == 4
 
 
+@pytest.mark.one_server
 async def test_without_counters_each_feature_answers_by_its_own_policy(
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
@@ -263,6 +267,7 @@ async def test_without_counters_each_feature_answers_by_its_own_policy(
         assert again.replayed
 
 
+@pytest.mark.one_server
 async def test_a_retry_right_after_an_outage_finds_what_passed_blind(
     database_url: str, redis_url: str, clock: FakeClock
 ) -> None:
