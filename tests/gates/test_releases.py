@@ -130,7 +130,7 @@ async def test_a_release_that_the_counters_made_and_nobody_heard_of_counts(
     ):
         mine = await taken(core, "seats", 3, None, at)
         await taken(core, "seats", 3, None, at)
-        way.lose_replies(2)
+        way.lose_replies(3)
         with pytest.raises(Unavailable):
             await core.releases.release("acme", "seats", 3, mine.id, None, at)
         await answering(core)

@@ -1,6 +1,7 @@
 """Charges of one moment travel together, and none suffers for another's fault."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -100,8 +101,10 @@ async def test_one_name_in_one_moment_charges_once(books: Books, clock: FakeCloc
     await books.give(100, clock.now())
     same = [charge(books, "k", clock.now(), 5)._replace(attempt=f"~{n}") for n in range(20)]
     decided = await all_of(books.charges, [*same, charge(books, "k", clock.now(), 6)])
-    outcomes = [one.outcome for one in decided if isinstance(one, Decided)]
-    assert outcomes == [Outcome.DONE, *[Outcome.REPLAYED] * 19, Outcome.CONFLICT]
+    # Which of them is first is settled between the batches that are under way at once.
+    *outcomes, other = [one.outcome for one in decided if isinstance(one, Decided)]
+    assert Counter(outcomes) == {Outcome.DONE: 1, Outcome.REPLAYED: 19}
+    assert other is Outcome.CONFLICT
     assert await entries(books) == 5
 
 
