@@ -84,6 +84,7 @@ class Gate:
             answer = await self._straight.answer(asking, at)
             if answer is not None:
                 return answer
+            at = self._straight.later(asking, at)
         outcome = await self._consume(customer, ((feature, units),), key, at, actor)
         return outcome if isinstance(outcome, Denied) else outcome[0]
 

@@ -65,6 +65,7 @@ class Each:
                 answer = await self._straight.answer(asking, at)
                 if answer is not None:
                     return answer
+                at = self._straight.later(asking, at)
             return await self._generally(item, at)
         except HeadroomError as error:
             return error

@@ -19,7 +19,7 @@ from api.gates import shadow
 from api.gates.denials import explain
 from api.gates.expectations import expect_key
 from api.gates.features import Features
-from api.gates.judge import Judge
+from api.gates.judge import WORTH_A_ROUND_MS, Judge
 from api.gates.outage import Outage
 from api.gates.outcome import Consumption, ConsumptionId, Denied
 from api.infra.redis import NotSent, OutcomeUnknown
@@ -33,6 +33,8 @@ class Asking(NamedTuple):
     units: int
     operation: Operation
     reply: asyncio.Future[bytes]
+    began: float
+    """When it was asked, by the event loop's time."""
 
 
 class Straight:
@@ -65,7 +67,13 @@ class Straight:
             operation = Operation(
                 Action.CONSUME, customer, key, items, fingerprint(Action.CONSUME, items), kept, kept
             )
-        return Asking(usual.feature, units, operation, self._judge.submit(operation, at))
+        reply = self._judge.submit(operation, at)
+        return Asking(usual.feature, units, operation, reply, asyncio.get_running_loop().time())
+
+    def later(self, asking: Asking, at: int) -> int:
+        """Return the instant of the general road: a process that is late asks as of now."""
+        passed = int((asyncio.get_running_loop().time() - asking.began) * 1000)
+        return at + passed if passed >= WORTH_A_ROUND_MS else at
 
     async def answer(self, asking: Asking, at: int) -> Consumption | Denied | None:
         """Wait for the answer. Raises: IdempotencyConflict; Unavailable, by the outage policy."""
@@ -84,7 +92,7 @@ class Straight:
 
     def read(self, asking: Asking, raw: bytes, at: int) -> Consumption | Denied | None:
         """Return what the counters answered. Raises: IdempotencyConflict."""
-        feature, units, operation, _ = asking
+        feature, units, operation, _, _ = asking
         reply = read(raw)
         verdict = reply.verdict
         if verdict is Verdict.ALLOWED or verdict is Verdict.REPLAYED:

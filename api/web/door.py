@@ -105,6 +105,7 @@ class Door(ABC, Generic[_I]):
             self._protection.expect(principal.actor, at_ms)
         expect_json(head)
         given = self._reader.read(await read_body(receive, head.content_length, MOST_BYTES))
+        at_ms = self._now_ms()  # a body may take its time
         units = self._units(given)
         principal.expect(self.scope)
         if principal.customer is not None and not self.tokens:

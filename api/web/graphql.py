@@ -134,13 +134,15 @@ class GraphQLApp:
             principal = await access.authenticate(credential, at_ms)
         if principal is not None:  # else nobody in particular, who may look in development
             self._protection.expect(principal.actor, at_ms)
-        context = Context(self._services, principal, at, at_ms)
         if scope["method"] == "GET":
             request = from_query_string(scope["query_string"], self._max_variables_bytes)
         else:
             expect_json(head)
             body = await read_body(receive, head.content_length, self._max_body_bytes)
             request = from_body(body, self._max_variables_bytes)
+            at = self._clock.now()  # a body may take its time
+            at_ms = int(at.timestamp() * 1000)
+        context = Context(self._services, principal, at, at_ms)
         given = await self._executor.execute(request, context)
         for outcome, degraded in context.decided:
             self._metrics.count(outcome, since, degraded=degraded)

@@ -150,7 +150,20 @@ async def test_a_route_behind_the_edge_may_hang_up_too(site: Site) -> None:
     assert answered.json() == {"a": 1}
 
 
-async def ask_raw(site: Site, pieces: list[bytes], *, hangs_up: bool = False) -> list[Message]:
+async def test_a_body_that_takes_its_time_is_judged_as_of_its_end(site: Site) -> None:
+    said = orjson.dumps(ASKED)
+    answered = await ask_raw(site, [said[:5], said[5:]], each_takes_days=1)
+    begun = {one["startsAt"][:10] for one in orjson.loads(answered[1]["body"])["windows"]}
+    assert site.clock.now().date().isoformat() in begun
+
+
+async def ask_raw(
+    site: Site,
+    pieces: list[bytes],
+    *,
+    hangs_up: bool = False,
+    each_takes_days: int = 0,
+) -> list[Message]:
     """Send a body piece by piece; return every message that came back."""
     waiting = [
         {"type": "http.request", "body": piece, "more_body": hangs_up or n < len(pieces) - 1}
@@ -159,6 +172,7 @@ async def ask_raw(site: Site, pieces: list[bytes], *, hangs_up: bool = False) ->
     sent: list[Message] = []
 
     async def receive() -> Message:
+        site.clock.advance(days=each_takes_days)
         return waiting.pop(0) if waiting else {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
