@@ -29,6 +29,10 @@ class FlakyWay:
         """Cut the connection before the reply of the next ``count`` requests with ``word``."""
         self._lose, self._word = count, word
 
+    def lead_to(self, redis_url: str) -> None:
+        """Lead new connections to another server; those that stand stay where they are."""
+        self._target = urlsplit(redis_url).path
+
     def cut(self) -> None:
         """Refuse new connections and cut those that stand."""
         self.down = True
