@@ -46,6 +46,8 @@ class Drainer:
         self._door = door
         self._partitions = partitions
         self._reached: dict[tuple[int, int], EntryId] = {}
+        # Places that are recorded further than their journals may be cut.
+        self._uncut: set[tuple[int, int]] = set()
         self._asked: dict[int, list[asyncio.Future[None]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._pause = SHORTEST_PAUSE_SECONDS
@@ -109,7 +111,7 @@ class Drainer:
         every journal is looked at, at least every 0.25 s.
         """
         epochs = await self._door.epochs()
-        await self._look_up({s: e for s, e in epochs.items() if (s, e) not in self._reached})
+        await self._resume(epochs)
         named = await self._hinted(epochs, wait_ms) if self._door.blocks else tuple(epochs)
         found, _ = await self._read({s: epochs[s] for s in named or epochs})
         if not found:
@@ -129,7 +131,7 @@ class Drainer:
                 epochs[shard] = self._door.epoch(shard)
             except NotSent as error:
                 failed[shard] = error
-        await self._look_up({s: e for s, e in epochs.items() if (s, e) not in self._reached})
+        await self._resume(epochs)
         found, unread = await self._read(epochs)
         # Where nothing is left another process may have recorded it and cut it; the record knows.
         empty = {s: e for s, e in epochs.items() if s not in found and s not in unread}
@@ -249,6 +251,18 @@ class Drainer:
                 for shard, waiting in asked.items():
                     _release(waiting, failed.get(shard))
 
+    async def _resume(self, epochs: Mapping[int, int]) -> None:
+        """Know how far these journals are recorded, and cut what an earlier pass did not.
+
+        A process that is killed between its commit and its cut leaves entries that no later pass
+        reads; where nothing new came they would seem to wait for a drainer.
+        """
+        unknown = {s: e for s, e in epochs.items() if (s, e) not in self._reached}
+        await self._look_up(unknown)
+        self._uncut.update(p for p in unknown.items() if self._reached[p] > ORIGIN)
+        late = {s: self._reached[s, e] for s, e in epochs.items() if (s, e) in self._uncut}
+        await self._cut(epochs, late)
+
     async def _look_up(self, unknown: Mapping[int, int]) -> None:
         if not unknown:
             return
@@ -261,18 +275,20 @@ class Drainer:
             self._reached[place] = max(self._reached[place], position)
 
     async def _cut(self, epochs: Mapping[int, int], moved: Mapping[int, EntryId]) -> None:
-        """Cut what is recorded; if this fails, the next pass over the shard cuts it."""
-        try:
-            await asyncio.gather(
-                *(
-                    self._door.call(
-                        CUT, s, (keys.journal(s),), (epochs[s], render((last[0], last[1] + 1)))
-                    )
-                    for s, last in moved.items()
-                )
-            )
-        except Unavailable:
-            return
+        """Cut what is recorded; where this fails, the next pass over the shard cuts it."""
+        cuts = (
+            self._door.call(CUT, s, (keys.journal(s),), (epochs[s], render((ms, seq + 1))))
+            for s, (ms, seq) in moved.items()
+        )
+        replies = await outcomes(cuts, patience_seconds=PATIENCE_SECONDS)
+        for shard, reply in zip(moved, replies, strict=True):
+            if isinstance(reply, Unavailable):
+                self._uncut.add((shard, epochs[shard]))
+            elif isinstance(reply, BaseException):
+                raise reply
+            else:
+                # Under another epoch all that is there is read again.
+                self._uncut.discard((shard, epochs[shard]))
 
 
 async def _fenced(conn: Connection, epochs: Mapping[int, int]) -> list[int]:
