@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -50,6 +51,7 @@ class Drainer:
         self._uncut: set[tuple[int, int]] = set()
         self._asked: dict[int, list[asyncio.Future[None]]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._renewing: dict[int, asyncio.Task[None]] = {}
         self._pause = SHORTEST_PAUSE_SECONDS
         self.recorded = 0
         """Operations recorded by this process."""
@@ -60,12 +62,15 @@ class Drainer:
         Raises: Unavailable when the record or the journal cannot be reached; CountersReplaced when
         the epoch ended meanwhile, so that the entry may be lost, or the connection was made anew.
         """
+        # Also where the record is past it: another server's entry may bear an earlier id.
+        self._expect_standing(shard, epoch)
         while self._reached.get((shard, epoch), ORIGIN) < until:
-            if self._door.epoch(shard) != epoch:
-                raise CountersReplaced("the counter store was replaced; ask again")
             await self._joined(shard)
             if self._reached.get((shard, epoch), ORIGIN) < until:
                 await self._expect_entry(shard, epoch, until)
+                if (renewing := self._renewing.get(shard)) is not None:
+                    await asyncio.wait({renewing})
+                self._expect_standing(shard, epoch)
 
     async def pass_barrier(self, shard: int) -> None:
         """Wait until the record holds all that the shard's journal holds now.
@@ -75,6 +80,10 @@ class Drainer:
         epoch = await self._door.standing_epoch(shard)
         mark = await self._door.command("XADD", keys.journal(shard), "*", "b", "")
         await self.reach(shard, epoch, entry_id(mark))
+
+    def _expect_standing(self, shard: int, epoch: int) -> None:
+        if self._door.epoch(shard) != epoch:
+            raise CountersReplaced("the counter store was replaced; ask again")
 
     async def _expect_entry(self, shard: int, epoch: int, until: EntryId) -> None:
         """Refuse to wait for an entry that neither the journal nor the record has.
@@ -223,8 +232,21 @@ class Drainer:
         self.recorded += len(fresh)
         await self._cut(epochs, moved)
         for shard in found.keys() - moved.keys():
-            await self._door.renew_epoch(shard)
+            self._renew_soon(shard, epochs[shard])
         return len(fresh)
+
+    def _renew_soon(self, shard: int, epoch: int) -> None:
+        """Renew an epoch that has ended, unless somebody did; the other shards do not wait."""
+        if shard in self._renewing or not self._stands(shard, epoch):
+            return
+        task = asyncio.create_task(self._renew(shard), name="drain-renew")
+        self._renewing[shard] = task
+        task.add_done_callback(lambda _: self._renewing.pop(shard))
+
+    async def _renew(self, shard: int) -> None:
+        # Where it fails, the next pass that finds the epoch ended tries again.
+        with suppress(Unavailable):
+            await self._door.renew_epoch(shard)
 
     async def _joined(self, shard: int) -> None:
         """Wait for a pass over ``shard`` that begins after now."""
