@@ -113,14 +113,14 @@ class RedisDoor:
             await _at(link, ("PING",))
         return self.epoch(shard)
 
-    async def epochs(self) -> dict[int, int]:
+    async def epochs(self, *, patience_seconds: float = PATIENCE_SECONDS) -> dict[int, int]:
         """Connect to whatever servers can be reached, and return the epochs of their shards.
 
-        Raises: Unavailable when none can. Cost: one command to each.
+        Raises: Unavailable when none can, or none in that time. Cost: one command to each.
         """
         links = await self._fleet.holders()
         pings = (_at(link, ("PING",)) for link in links)
-        ended = await outcomes(pings, patience_seconds=PATIENCE_SECONDS)
+        ended = await outcomes(pings, patience_seconds=patience_seconds)
         lost = [error for error in ended if isinstance(error, Unavailable)]
         if len(lost) == len(links):
             raise lost[0]
