@@ -25,7 +25,16 @@ from hiredis import Reader, ReplyError, pack_command
 
 from api.domain import keys
 from api.domain.errors import Unavailable
-from api.infra.calls import REPLACED, Arg, Call, NotSent, OutcomeUnknown, Overloaded, unheeded
+from api.infra.calls import (
+    REPLACED,
+    Arg,
+    Call,
+    NotSent,
+    OutcomeUnknown,
+    Overloaded,
+    ScriptFailed,
+    unheeded,
+)
 from api.infra.cluster import Redirect, redirect_of
 from api.infra.line import Line
 from api.infra.server_facts import Facts, facts_of
@@ -164,18 +173,21 @@ class Link:
 
     async def _prepare(self) -> None:
         """Have a connection to the server that it was to, or a new one, with its epochs."""
+        # Whatever goes wrong, nobody waits for ever.
+        lacking: str | None = "the counter store cannot be reached"
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 if self._line is None or not await self._is_same(self._line):
                     await self._connect()
                 await self._claim()
+            if self._line is not None:
+                lacking = None
         except (OSError, Unavailable) as error:
-            self._give_up(_told(error))
+            lacking = _told(error)
         finally:
             self._preparing = None
-            if self._line is None:
-                # Whatever went wrong, nobody waits for ever.
-                self._give_up("the counter store cannot be reached")
+            if lacking is not None:
+                self._give_up(lacking)
         self._turn()
 
     async def _is_same(self, line: Line[Call]) -> bool:
@@ -185,6 +197,10 @@ class Link:
         try:
             same = facts_of(await reply).server == self.server and not self._replaced
         except OutcomeUnknown:
+            return False
+        except ScriptFailed as error:
+            # It may not be asked any more: a new connection says so, or may.
+            line.end(ConnectionAbortedError(str(error)))
             return False
         self._doubted = False
         if not same and self._line is line:

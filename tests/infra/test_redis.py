@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from redis import Redis
 
 from api.infra import link
 from api.infra.redis import NotSent, OutcomeUnknown, RedisDoor
@@ -138,6 +139,24 @@ async def test_a_batch_that_is_never_answered_is_unknown_after_its_time(
     finally:
         await door.close()
         await other.close()
+
+
+@pytest.mark.one_server
+async def test_a_server_that_does_not_say_any_more_who_it_is_keeps_nobody_waiting(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = await open_door(redis_url)
+    with Redis.from_url(redis_url) as operator:
+        try:
+            operator.execute_command("ACL", "SETUSER", "default", "-info")
+            monkeypatch.setattr(link, "QUIET_SECONDS", -1.0)
+            async with asyncio.timeout(10):
+                for _ in range(2):
+                    with pytest.raises(NotSent, match="cannot be reached"):
+                        await door.command("PING")
+        finally:
+            operator.execute_command("ACL", "SETUSER", "default", "+info")
+            await door.close()
 
 
 async def test_a_reply_in_many_pieces_is_one(redis_url: str) -> None:
