@@ -38,7 +38,7 @@ from api.infra.calls import (
 from api.infra.cluster import Redirect, redirect_of
 from api.infra.line import Line
 from api.infra.server_facts import Facts, facts_of
-from api.infra.way import TIMEOUT_SECONDS, Opened, Way
+from api.infra.way import OUT_OF_REACH, TIMEOUT_SECONDS, Opened, Way
 
 MOST_ON_THE_WAY = 1_000
 """Calls that wait for their replies; while they are so many, the next ones gather here."""
@@ -122,7 +122,7 @@ class Link:
         if loop is None:
             call.refuse(NotSent("the counter store's door is closed"))
         elif self._line is None and loop.time() < self._refused_until:
-            call.refuse(NotSent("the counter store cannot be reached"))
+            call.refuse(NotSent(OUT_OF_REACH))
         elif len(self._waiting) >= self._most_waiting:
             call.refuse(Overloaded("too many calls wait for the counters; try again"))
         else:
@@ -174,7 +174,7 @@ class Link:
     async def _prepare(self) -> None:
         """Have a connection to the server that it was to, or a new one, with its epochs."""
         # Whatever goes wrong, nobody waits for ever.
-        lacking: str | None = "the counter store cannot be reached"
+        lacking: str | None = OUT_OF_REACH
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 if self._line is None or not await self._is_same(self._line):
@@ -337,7 +337,6 @@ class Link:
 
 
 def _told(error: OSError | Unavailable) -> str:
-    """Say why nothing could be sent; what says so already is not said twice."""
-    text = str(error)
-    reach = "the counter store cannot be reached"
-    return text if text.startswith(reach) else f"{reach}: {text}"
+    """Say why nothing could be sent; an error of the system names addresses, and is not told."""
+    text = "" if isinstance(error, OSError) else str(error)
+    return text if text.startswith(OUT_OF_REACH) else f"{OUT_OF_REACH}: {text}".removesuffix(": ")

@@ -1,12 +1,14 @@
 """The door to Redis: what travels together, and what fails alone."""
 
 import asyncio
+import socket
 
 import pytest
 from redis import Redis
 
 from api.infra import link
-from api.infra.redis import NotSent, OutcomeUnknown, RedisDoor
+from api.infra.few_lines import MOST_A_SECOND
+from api.infra.redis import NotSent, OutcomeUnknown, RedisDoor, ScriptFailed
 from tests.support.flaky import flaky_way
 from tests.support.judging import open_door, registered, reopened
 
@@ -48,6 +50,39 @@ async def test_what_was_never_sent_says_so(tmp_path: object) -> None:
         await door.close()
     with pytest.raises(NotSent, match="closed"):
         await door.command("PING")
+
+
+async def test_where_the_store_would_be_is_told_in_the_log_and_to_no_caller(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    door = RedisDoor(f"redis://127.0.0.1:{port}", register=registered, reopen=reopened)
+    door.start()
+    try:
+        with pytest.raises(NotSent) as refused:
+            await door.command("PING")
+        assert str(port) not in refused.value.message
+        assert str(port) in caplog.text
+    finally:
+        await door.close()
+
+
+@pytest.mark.one_server
+async def test_refusals_write_so_many_lines_and_no_more(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    door = await open_door(redis_url)
+    try:
+        await door.command("SET", "text", "x")
+        asked = (door.command("INCR", "text") for _ in range(500))
+        refused = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(each, ScriptFailed) for each in refused)
+        lines = [r for r in caplog.records if "refused INCR" in r.message]
+        assert 0 < len(lines) <= 3 * MOST_A_SECOND
+    finally:
+        await door.command("DEL", "text")
+        await door.close()
 
 
 async def test_a_store_that_may_evict_keys_is_refused(redis_url: str) -> None:
