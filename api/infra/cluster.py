@@ -14,7 +14,7 @@ from api.domain import keys
 Address = tuple[str, int]
 SLOTS = 16_384
 _NAMELESS = ("", "?")
-"""What a server says for its host where it has none to say (``cluster-preferred-endpoint-type``)."""
+"""Said for a host that has no name to say, see ``cluster-preferred-endpoint-type``."""
 _SLOT_OF_SHARD = tuple(crc_hqx(str(shard).encode(), 0) % SLOTS for shard in range(keys.SHARDS))
 
 
