@@ -217,6 +217,8 @@ class Link:
             await opened.connection.disconnect(nowait=True)
             raise
         self.server = opened.facts.server
+        # A claim may have come back after the connection that it was for was lost.
+        self.epochs = [NO_EPOCH] * keys.SHARDS
         self.wanting = True
         self._doubted = self._replaced = False
         self._claim_at = 0.0

@@ -2,15 +2,18 @@
 
 import asyncio
 import socket
+from collections.abc import Sequence
 
 import pytest
 from redis import Redis
 
+from api.domain import keys
 from api.infra import link
 from api.infra.few_lines import MOST_A_SECOND
 from api.infra.redis import NotSent, OutcomeUnknown, RedisDoor, ScriptFailed
 from tests.support.flaky import flaky_way
 from tests.support.judging import open_door, registered, reopened
+from tests.support.waiting import eventually, until
 
 
 async def test_calls_of_one_turn_come_back_in_order(redis_url: str) -> None:
@@ -174,6 +177,39 @@ async def test_a_batch_that_is_never_answered_is_unknown_after_its_time(
     finally:
         await door.close()
         await other.close()
+
+
+async def test_epochs_that_come_after_their_connection_was_lost_are_not_those_of_the_next(
+    redis_url: str,
+) -> None:
+    claims = []
+    async with flaky_way(redis_url) as way:
+
+        async def register(server: str, shards: Sequence[int]) -> dict[int, int]:
+            claims.append(len(shards))
+            if len(claims) == 1:
+                way.cut()
+                await until(lambda: not door.up)
+            return await registered(server, shards)
+
+        door = RedisDoor(way.url, register=register, reopen=reopened)
+        door.start()
+        try:
+            with pytest.raises(NotSent):
+                await door.command("PING")
+            way.down = False
+            await eventually(lambda: answers(door))
+            assert claims == [keys.SHARDS, keys.SHARDS]
+        finally:
+            await door.close()
+
+
+async def answers(door: RedisDoor) -> bool:
+    try:
+        await door.command("PING")
+    except NotSent:
+        return False
+    return True
 
 
 @pytest.mark.one_server
