@@ -22,6 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from api.domain.errors import Unavailable
 from api.infra.calls import Arg, NotSent, OutcomeUnknown
 from api.infra.cluster import Address, View, view_of
 from api.infra.few_lines import FewLines
@@ -134,6 +135,12 @@ class Way:
             without = {"failures_without_a_line": untold} if untold else {}
             log.warning("no way to the counters: %s", error, extra=without)
         return NotSent(OUT_OF_REACH)
+
+
+def told(error: OSError | Unavailable) -> str:
+    """Say why nothing could be sent; an error of the system names addresses, and is not told."""
+    text = "" if isinstance(error, OSError) else str(error)
+    return text if text.startswith(OUT_OF_REACH) else f"{OUT_OF_REACH}: {text}".removesuffix(": ")
 
 
 async def _ask(connection: AbstractConnection, *words: str) -> Any:  # noqa: ANN401 - any command's reply

@@ -12,7 +12,7 @@ from api.infra import link
 from api.infra.few_lines import MOST_A_SECOND
 from api.infra.redis import NotSent, OutcomeUnknown, RedisDoor, ScriptFailed
 from tests.support.flaky import flaky_way
-from tests.support.judging import open_door, registered, reopened
+from tests.support.judging import EPOCH, open_door, registered, reopened
 from tests.support.waiting import eventually, until
 
 
@@ -202,6 +202,33 @@ async def test_epochs_that_come_after_their_connection_was_lost_are_not_those_of
             assert claims == [keys.SHARDS, keys.SHARDS]
         finally:
             await door.close()
+
+
+async def test_while_one_shard_is_registered_the_others_are_asked(redis_url: str) -> None:
+    held, let_go = asyncio.Event(), asyncio.Event()
+
+    async def register(server: str, shards: Sequence[int]) -> dict[int, int]:
+        if len(shards) == 1:
+            held.set()
+            await let_go.wait()
+        return await registered(server, shards)
+
+    async def of_another(server: str, shard: int, epoch: int) -> None:
+        del server, shard, epoch
+
+    door = await RedisDoor(redis_url, register=register, reopen=of_another).open()
+    try:
+        renewing = asyncio.create_task(door.renew_epoch(5))
+        async with asyncio.timeout(4):
+            await held.wait()
+            assert await door.command("GET", "{7}none") is None
+            assert 5 not in await door.epochs(patience_seconds=0.1)
+        assert not renewing.done()
+        let_go.set()
+        assert await renewing == EPOCH
+    finally:
+        let_go.set()
+        await door.close()
 
 
 async def answers(door: RedisDoor) -> bool:
