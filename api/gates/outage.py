@@ -18,8 +18,8 @@ from api.domain.decision import Decision, allow
 from api.domain.entitlements import Entitlement
 from api.domain.errors import IdempotencyConflict, Unavailable
 from api.gates.outcome import Consumption, ConsumptionId, Denied
-from api.infra.redis import NotSent, RedisDoor
-from api.metering.blind import MOST_CUSTOMERS, Blind, BlindItem, Passed
+from api.infra.redis import NotSent, OutcomeUnknown, RedisDoor
+from api.metering.blind import Blind, BlindItem, Passed
 from api.metering.counters import Operation, figures
 from api.metering.hydration import Hydration
 from api.metering.journal import instant
@@ -49,6 +49,8 @@ class Outage:
         self._settling = asyncio.Lock()
         # Shards of which units passed blind here that the counters may not know yet.
         self._owed: set[int] = set()
+        # Those of them where units passed since the settling began.
+        self._owed_again: set[int] = set()
         self._blind = blind
         self._hydration = hydration
         self._holders = holders
@@ -76,7 +78,9 @@ class Outage:
         at = instant(at_ms)
         try:
             passed = await self._record(operation, asked, at)
-            self._owed.add(keys.shard_of(operation.customer))
+            shard = keys.shard_of(operation.customer)
+            self._owed.add(shard)
+            self._owed_again.add(shard)
         except Refused:
             raise
         except Unavailable:
@@ -125,17 +129,18 @@ class Outage:
     async def _pay(self, shard: int) -> None:
         if shard not in self._owed:
             return
+        owed = set(self._owed)
+        self._owed_again.clear()
+        left: set[int] = set()
         try:
             # Before the record is asked: while the shard's server is away, nothing can be paid.
             await self._door.standing_epoch(shard)
-            while await self.settle():
-                pass
-        except Unsettled as left:
-            if shard in left.shards:
-                return
+            await self.settle()
+        except Unsettled as unsettled:
+            left = unsettled.shards
         except Unavailable:
             return
-        self._owed.discard(shard)
+        self._owed -= owed - left - self._owed_again
 
     async def settle(self) -> int:
         """Put what passed blind into record and counters, once; return how many customers.
@@ -143,23 +148,28 @@ class Outage:
         Raises: Unavailable; what was done by then stays done. Unsettled, where the counters of
         some shards are out of reach; the others are settled.
         """
-        reached = await self._door.epochs()
-        customers = await self._blind.unsettled()
-        names = await self._holders.keys_of(customers)
+        await self._door.epochs()
         left: set[int] = set()
-        for customer_id in customers:
-            shard = keys.shard_of(names[customer_id])
-            if shard not in reached or shard in left:
-                left.add(shard)
-                continue
-            try:
-                await self._settle(customer_id, names[customer_id])
-            except NotSent:
-                left.add(shard)
+        settled, last = 0, 0
+        while customers := await self._blind.unsettled(last):
+            names = await self._holders.keys_of(customers)
+            for customer_id in customers:
+                shard = keys.shard_of(names[customer_id])
+                if shard in left:
+                    continue
+                try:
+                    # One that was lost by now is not waited for again.
+                    self._door.epoch(shard)
+                    await self._settle(customer_id, names[customer_id])
+                except (NotSent, OutcomeUnknown):
+                    left.add(shard)
+                else:
+                    settled += 1
+            # On to the end: customers that cannot be paid now keep back none behind them.
+            last = customers[-1]
         if left:
-            # Of a page that was full nobody knows whose units are on the next one.
-            raise Unsettled(left if len(customers) < MOST_CUSTOMERS else set(range(keys.SHARDS)))
-        return len(customers)
+            raise Unsettled(left)
+        return settled
 
     async def _settle(self, customer_id: int, name: str) -> None:
         # A name that was counted just before the cut may still be in the journal.

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.domain.errors import Unavailable
+from api.infra.few_lines import FewLines
 from api.infra.lua import Script
 
 log = logging.getLogger(__name__)
+_refusals = FewLines()
 
 Arg = str | bytes | int
 
@@ -58,11 +60,14 @@ class Call:
             self.reply.set_exception(error)
 
     def refused(self, text: str) -> None:
-        """End it by the server's refusal, and say so in the log."""
+        """End it by the server's refusal, and say so in the log, unless many were said just now."""
         name = self.script.name if self.script else str(self.head[0])
         if self.reply.done():
             return
-        log.error("the counter store refused %s: %s", name, text)
+        untold = _refusals.untold()
+        if untold is not None:
+            without = {"refusals_without_a_line": untold} if untold else {}
+            log.error("the counter store refused %s: %s", name, text, extra=without)
         if text.startswith(_REFUSING):
             self.reply.set_exception(NotSent(f"the counter store refuses writes: {text}"))
         else:

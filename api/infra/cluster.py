@@ -13,6 +13,8 @@ from api.domain import keys
 
 Address = tuple[str, int]
 SLOTS = 16_384
+_NAMELESS = ("", "?")
+"""Said for a host that has no name to say, see ``cluster-preferred-endpoint-type``."""
 _SLOT_OF_SHARD = tuple(crc_hqx(str(shard).encode(), 0) % SLOTS for shard in range(keys.SHARDS))
 
 
@@ -72,7 +74,9 @@ def redirect_of(text: str, asked: Address | None) -> Redirect | None:
     code, _, rest = text.partition(" ")
     if code in {"MOVED", "ASK"}:
         host, _, port = rest.partition(" ")[2].rpartition(":")
-        return Redirect((host or (asked[0] if asked else ""), int(port)), ask=code == "ASK")
+        if asked is not None and host in _NAMELESS:
+            host = asked[0]
+        return Redirect((host, int(port)), ask=code == "ASK")
     if code in {"TRYAGAIN", "CLUSTERDOWN"}:
         return Redirect(None, down=code == "CLUSTERDOWN")
     return None
@@ -82,4 +86,4 @@ def _address(node: Sequence[Any], asked: Address) -> Address:
     """Read one server; one that does not know its own name is meant by the name it was asked by."""
     host = node[0]
     host = host.decode() if isinstance(host, bytes) else host
-    return (host if host and host != "?" else asked[0], int(node[1]))
+    return (asked[0] if host is None or host in _NAMELESS else host, int(node[1]))

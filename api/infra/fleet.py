@@ -121,9 +121,10 @@ class Fleet:
         ]
         if not shards:
             return
-        server = link.server
-        for shard, epoch in (await self._register(server, shards)).items():
-            if self.of_shard[shard] is link and link.server == server:
+        # What comes back is of this connection: meanwhile another server may have had its turn.
+        made = link.made
+        for shard, epoch in (await self._register(link.server, shards)).items():
+            if self.of_shard[shard] is link and link.made == made:
                 link.epochs[shard] = epoch
 
     def turned_away(self, call: Call, link: Link, redirect: Redirect) -> None:

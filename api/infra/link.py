@@ -19,17 +19,27 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from hiredis import Reader, ReplyError, pack_command
 
 from api.domain import keys
 from api.domain.errors import Unavailable
-from api.infra.calls import REPLACED, Arg, Call, NotSent, OutcomeUnknown, Overloaded, unheeded
+from api.infra.calls import (
+    REPLACED,
+    Arg,
+    Call,
+    NotSent,
+    OutcomeUnknown,
+    Overloaded,
+    ScriptFailed,
+    unheeded,
+)
 from api.infra.cluster import Redirect, redirect_of
+from api.infra.keeper import Keeper
 from api.infra.line import Line
-from api.infra.server_facts import Facts, facts_of
-from api.infra.way import TIMEOUT_SECONDS, Opened, Way
+from api.infra.server_facts import facts_of
+from api.infra.way import OUT_OF_REACH, TIMEOUT_SECONDS, Opened, Way, told
 
 MOST_ON_THE_WAY = 1_000
 """Calls that wait for their replies; while they are so many, the next ones gather here."""
@@ -40,22 +50,6 @@ QUIET_SECONDS = 1.0
 NO_EPOCH = -1
 _ASKING = pack_command(("ASKING",))
 _NOT_YET = object()
-
-
-class Keeper(Protocol):
-    """Whoever knows which link leads to which shard."""
-
-    def inspect(self, facts: Facts) -> None:
-        """Raise Unavailable where this server must not be used."""
-
-    async def claim(self, link: Link) -> None:
-        """Have the epochs of the link's shards registered. Raises: Unavailable."""
-
-    def turned_away(self, call: Call, link: Link, redirect: Redirect) -> None:
-        """Take back a call that was not carried out."""
-
-    def missed(self, link: Link) -> None:
-        """Hear that the link's server cannot be reached, or does not answer."""
 
 
 class Link:
@@ -70,6 +64,7 @@ class Link:
         self._line: Line[Call] | None = None
         self._turning = False
         self._preparing: asyncio.Task[None] | None = None
+        self._claiming: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._refused_until = 0.0
         self._claim_at = 0.0
@@ -94,9 +89,10 @@ class Link:
     async def close(self) -> None:
         """Stop; of calls that are out the outcome is unknown."""
         self.stop()
-        if self._preparing is not None:
-            self._preparing.cancel()
-            await asyncio.gather(self._preparing, return_exceptions=True)
+        tasks = [task for task in (self._preparing, self._claiming) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._line is not None:
             self._line.end(ConnectionAbortedError("the door was closed"))
         await asyncio.gather(*self._ending, return_exceptions=True)
@@ -113,7 +109,7 @@ class Link:
         if loop is None:
             call.refuse(NotSent("the counter store's door is closed"))
         elif self._line is None and loop.time() < self._refused_until:
-            call.refuse(NotSent("the counter store cannot be reached"))
+            call.refuse(NotSent(OUT_OF_REACH))
         elif len(self._waiting) >= self._most_waiting:
             call.refuse(Overloaded("too many calls wait for the counters; try again"))
         else:
@@ -121,6 +117,11 @@ class Link:
             if not self._turning:
                 self._turning = True
                 loop.call_soon(self._turn)
+
+    async def claimed(self) -> None:
+        """Return once no claim is under way; perhaps it failed."""
+        if self._claiming is not None:
+            await asyncio.wait({self._claiming})
 
     def doubt(self) -> None:
         """Ask the server who it is before anything else, as it may not be who it was."""
@@ -152,7 +153,8 @@ class Link:
             # Not written after what is stuck: where another server takes over, they go there.
             self._keeper.missed(self)
             return
-        if line is None or quiet or self._doubted or (self.wanting and now >= self._claim_at):
+        claims = self.wanting and self._claiming is None and now >= self._claim_at
+        if line is None or quiet or self._doubted or claims:
             self._preparing = loop.create_task(self._prepare(), name="redis-link")
             return
         while self._waiting and not line.full and (room := MOST_ON_THE_WAY - len(line.waiting)) > 0:
@@ -164,18 +166,24 @@ class Link:
 
     async def _prepare(self) -> None:
         """Have a connection to the server that it was to, or a new one, with its epochs."""
+        # Whatever goes wrong, nobody waits for ever.
+        lacking: str | None = OUT_OF_REACH
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 if self._line is None or not await self._is_same(self._line):
                     await self._connect()
-                await self._claim()
+                if self.wanting and max(self.epochs) == NO_EPOCH:
+                    await self._claim()
+            if self._line is not None:
+                lacking = None
+                if self.wanting and self._claiming is None:
+                    self._claiming = asyncio.create_task(self._claim_more(), name="redis-claim")
         except (OSError, Unavailable) as error:
-            self._give_up(_told(error))
+            lacking = told(error)
         finally:
             self._preparing = None
-            if self._line is None:
-                # Whatever went wrong, nobody waits for ever.
-                self._give_up("the counter store cannot be reached")
+            if lacking is not None:
+                self._give_up(lacking)
         self._turn()
 
     async def _is_same(self, line: Line[Call]) -> bool:
@@ -185,6 +193,10 @@ class Link:
         try:
             same = facts_of(await reply).server == self.server and not self._replaced
         except OutcomeUnknown:
+            return False
+        except ScriptFailed as error:
+            # It may not be asked any more: a new connection says so, or may.
+            line.end(ConnectionAbortedError(str(error)))
             return False
         self._doubted = False
         if not same and self._line is line:
@@ -201,6 +213,8 @@ class Link:
             await opened.connection.disconnect(nowait=True)
             raise
         self.server = opened.facts.server
+        # A claim may have come back after the connection that it was for was lost.
+        self.epochs = [NO_EPOCH] * keys.SHARDS
         self.wanting = True
         self._doubted = self._replaced = False
         self._claim_at = 0.0
@@ -208,18 +222,30 @@ class Link:
         self.made += 1
 
     async def _claim(self) -> None:
-        while self.wanting:
-            self.wanting = False
-            try:
+        """Register a server for its shards; under no epoch nothing can be asked of it."""
+        self.wanting = False
+        try:
+            await self._keeper.claim(self)
+        except BaseException:
+            self.wanting = True
+            if self._line is not None:
+                self._line.end(ConnectionAbortedError("it was not registered"))
+            raise
+
+    async def _claim_more(self) -> None:
+        """Register it for shards that came over; the calls of those it had go on meanwhile."""
+        try:
+            while self.wanting:
+                self.wanting = False
                 await self._keeper.claim(self)
-            except BaseException as error:
-                self.wanting = True
-                self._claim_at = asyncio.get_running_loop().time() + PAUSE_SECONDS
-                if isinstance(error, Unavailable) and max(self.epochs) != NO_EPOCH:
-                    return  # the other shards of the server can be asked
-                if self._line is not None:
-                    self._line.end(ConnectionAbortedError("it was not registered"))
+        except BaseException as error:
+            self.wanting = True
+            self._claim_at = asyncio.get_running_loop().time() + PAUSE_SECONDS
+            if not isinstance(error, Unavailable):
                 raise
+        finally:
+            self._claiming = None
+        self._turn()
 
     def _give_up(self, why: str) -> None:
         self._refused_until = asyncio.get_running_loop().time() + PAUSE_SECONDS
@@ -318,10 +344,3 @@ class Link:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         self._turn()
-
-
-def _told(error: OSError | Unavailable) -> str:
-    """Say why nothing could be sent; what says so already is not said twice."""
-    text = str(error)
-    reach = "the counter store cannot be reached"
-    return text if text.startswith(reach) else f"{reach}: {text}"

@@ -48,6 +48,10 @@ Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializabl
 
 _PAUSE_SECONDS = (0.1, 5.0)  # between attempts to listen again
 
+WAIT_SECONDS = 5.0
+"""For a connection of the pool. Where PostgreSQL hangs each of them is kept for a whole command's
+time; who waits longer than this is refused, or the queue would only grow."""
+
 # What PostgreSQL or the way to it may do at any moment, without anybody's mistake.
 _OPERATIONAL = (
     OSError,  # refused, reset, no such socket; TimeoutError is one too
@@ -73,8 +77,11 @@ _UNSTORABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableChar
 class Database:
     """A pool of connections, and single direct ones where a session must last."""
 
-    def __init__(self, pool: "asyncpg.Pool[Record]", direct_dsn: str) -> None:
+    def __init__(
+        self, pool: "asyncpg.Pool[Record]", direct_dsn: str, wait_seconds: float = WAIT_SECONDS
+    ) -> None:
         self._pool = pool
+        self._wait_seconds = wait_seconds
         self._direct_dsn = direct_dsn
 
     @classmethod
@@ -88,7 +95,9 @@ class Database:
         statement_cache: bool | None = None,
         timeout_seconds: float = 30.0,
     ) -> Self:
-        """Open the pool; ``timeout_seconds`` bounds a connect, a wait for a connection, a command.
+        """Open the pool; ``timeout_seconds`` bounds a connect, a command, a wait for a connection.
+
+        The last of them waits ``WAIT_SECONDS`` at most.
 
         A ``direct_dsn`` says that ``dsn`` goes through a pooler in transaction mode: then, unless
         ``statement_cache`` says that the pooler follows them, no named statement is kept, as the
@@ -110,7 +119,7 @@ class Database:
                 statement_cache_size=1024 if cached else 0,
                 server_settings=_FOLLOWED if pooled else _FOLLOWED | _OWN,
             )
-        return cls(pool, direct_dsn or dsn)
+        return cls(pool, direct_dsn or dsn, min(WAIT_SECONDS, timeout_seconds))
 
     async def close(self) -> None:
         """Let running work end for a moment, then close whatever is still open."""
@@ -137,7 +146,7 @@ class Database:
         """
         with _door():
             async with (
-                self._pool.acquire() as conn,
+                self._pool.acquire(timeout=self._wait_seconds) as conn,
                 conn.transaction(isolation=isolation, readonly=readonly),
             ):
                 yield conn
@@ -145,22 +154,26 @@ class Database:
     async def fetch(self, sql: str, *args: object) -> list[Record]:
         """Run one statement on its own and return its rows."""
         with _door():
-            return await self._pool.fetch(sql, *args)
+            async with self._pool.acquire(timeout=self._wait_seconds) as conn:
+                return await conn.fetch(sql, *args)
 
     async def fetchrow(self, sql: str, *args: object) -> Record | None:
         """Run one statement on its own and return its first row."""
         with _door():
-            return await self._pool.fetchrow(sql, *args)
+            async with self._pool.acquire(timeout=self._wait_seconds) as conn:
+                return await conn.fetchrow(sql, *args)
 
     async def fetchval(self, sql: str, *args: object) -> Any:  # noqa: ANN401 - a column's own type
         """Run one statement on its own and return the first column of its first row."""
         with _door():
-            return await self._pool.fetchval(sql, *args)
+            async with self._pool.acquire(timeout=self._wait_seconds) as conn:
+                return await conn.fetchval(sql, *args)
 
     async def execute(self, sql: str, *args: object) -> str:
         """Run one statement on its own and return PostgreSQL's command tag."""
         with _door():
-            return await self._pool.execute(sql, *args)
+            async with self._pool.acquire(timeout=self._wait_seconds) as conn:
+                return await conn.execute(sql, *args)
 
     @asynccontextmanager
     async def direct(self) -> AsyncGenerator["asyncpg.Connection[Record]"]:

@@ -116,19 +116,22 @@ class RedisDoor:
         link = self._fleet.of_shard[shard]
         if link.epochs[shard] == NO_EPOCH:
             await _at(link, ("PING",))
+            await link.claimed()
         return self.epoch(shard)
 
-    async def epochs(self) -> dict[int, int]:
+    async def epochs(self, *, patience_seconds: float = PATIENCE_SECONDS) -> dict[int, int]:
         """Connect to whatever servers can be reached, and return the epochs of their shards.
 
-        Raises: Unavailable when none can. Cost: one command to each.
+        Raises: Unavailable when none can, or none in that time; shards that are still being
+        registered after as long again are left out. Cost: one command to each.
         """
         links = await self._fleet.holders()
         pings = (_at(link, ("PING",)) for link in links)
-        ended = await outcomes(pings, patience_seconds=PATIENCE_SECONDS)
+        ended = await outcomes(pings, patience_seconds=patience_seconds)
         lost = [error for error in ended if isinstance(error, Unavailable)]
         if len(lost) == len(links):
             raise lost[0]
+        await outcomes((link.claimed() for link in links), patience_seconds=patience_seconds)
         of_shard = enumerate(self._fleet.of_shard)
         known = ((shard, link.epochs[shard]) for shard, link in of_shard)
         return {shard: epoch for shard, epoch in known if epoch != NO_EPOCH}

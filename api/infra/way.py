@@ -8,6 +8,7 @@ where something was sent, ``OutcomeUnknown``; it repeats nothing by itself.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,11 +22,17 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from api.domain.errors import Unavailable
 from api.infra.calls import Arg, NotSent, OutcomeUnknown
 from api.infra.cluster import Address, View, view_of
+from api.infra.few_lines import FewLines
 from api.infra.server_facts import Facts, facts_of
 
+log = logging.getLogger(__name__)
+_failures = FewLines()
+
 TIMEOUT_SECONDS = 5.0
+OUT_OF_REACH = "the counter store cannot be reached"
 
 
 class Opened(NamedTuple):
@@ -78,7 +85,7 @@ class Way:
             return Opened(connection, facts, _writer(connection))
         except (RedisError, OSError) as error:
             await connection.disconnect(nowait=True)
-            raise NotSent(f"the counter store cannot be reached: {error}") from error
+            raise self._out_of_reach(error) from error
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -98,7 +105,7 @@ class Way:
                 slots = await _ask(connection, "CLUSTER", "SLOTS")
                 return view_of(self.address, info, slots)
         except (RedisError, OSError) as error:
-            raise NotSent(f"the counter store cannot be reached: {error}") from error
+            raise self._out_of_reach(error) from error
         finally:
             if connection is not None:
                 await connection.disconnect(nowait=True)
@@ -108,7 +115,7 @@ class Way:
         try:
             connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # redis has no types here
         except (RedisError, OSError) as error:
-            raise NotSent(f"the counter store cannot be reached: {error}") from error
+            raise self._out_of_reach(error) from error
         try:
             await connection.send_command(*parts)
             return await connection.read_response(timeout=timeout_seconds)
@@ -120,6 +127,20 @@ class Way:
             raise
         finally:
             await self._pool.release(connection)
+
+    def _out_of_reach(self, error: Exception) -> NotSent:
+        """Say where to, and why not, in the log: whoever calls our API is told neither."""
+        untold = _failures.untold()
+        if untold is not None:
+            without = {"failures_without_a_line": untold} if untold else {}
+            log.warning("no way to the counters: %s", error, extra=without)
+        return NotSent(OUT_OF_REACH)
+
+
+def told(error: OSError | Unavailable) -> str:
+    """Say why nothing could be sent; an error of the system names addresses, and is not told."""
+    text = "" if isinstance(error, OSError) else str(error)
+    return text if text.startswith(OUT_OF_REACH) else f"{OUT_OF_REACH}: {text}".removesuffix(": ")
 
 
 async def _ask(connection: AbstractConnection, *words: str) -> Any:  # noqa: ANN401 - any command's reply

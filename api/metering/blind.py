@@ -93,9 +93,9 @@ class Blind:
                 )
         return Passed(at)
 
-    async def unsettled(self) -> list[int]:
-        """Return customers with units that the counters may not know, some at a time."""
-        rows = await self._database.fetch(_sql.unsettled, MOST_CUSTOMERS)
+    async def unsettled(self, after: int = 0) -> list[int]:
+        """Return customers with units that the counters may not know, the next ones after one."""
+        rows = await self._database.fetch(_sql.unsettled, after, MOST_CUSTOMERS)
         return [row["customer_id"] for row in rows]
 
     async def record(self, customer_id: int) -> list[str]:

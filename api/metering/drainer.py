@@ -9,7 +9,8 @@ that dies anywhere leaves entries to be read again, and the record leaves out wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -30,7 +31,7 @@ CUT = Script.load(__file__, "cut")
 ENTRIES_A_PASS = 2_000
 """Keeps one transaction short, for callers that wait for the next."""
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.25
-"""Between two looks at the journals of a cluster: longer as long as nothing is there."""
+"""Between two looks at journals that had nothing: longer as long as nothing is there."""
 Rows = Sequence[Sequence[Any]]
 
 
@@ -46,8 +47,11 @@ class Drainer:
         self._door = door
         self._partitions = partitions
         self._reached: dict[tuple[int, int], EntryId] = {}
+        # Places that are recorded further than their journals may be cut.
+        self._uncut: set[tuple[int, int]] = set()
         self._asked: dict[int, list[asyncio.Future[None]]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._renewing: dict[int, asyncio.Task[None]] = {}
         self._pause = SHORTEST_PAUSE_SECONDS
         self.recorded = 0
         """Operations recorded by this process."""
@@ -58,12 +62,15 @@ class Drainer:
         Raises: Unavailable when the record or the journal cannot be reached; CountersReplaced when
         the epoch ended meanwhile, so that the entry may be lost, or the connection was made anew.
         """
+        # Also where the record is past it: another server's entry may bear an earlier id.
+        self._expect_standing(shard, epoch)
         while self._reached.get((shard, epoch), ORIGIN) < until:
-            if self._door.epoch(shard) != epoch:
-                raise CountersReplaced("the counter store was replaced; ask again")
             await self._joined(shard)
             if self._reached.get((shard, epoch), ORIGIN) < until:
                 await self._expect_entry(shard, epoch, until)
+                if (renewing := self._renewing.get(shard)) is not None:
+                    await asyncio.wait({renewing})
+                self._expect_standing(shard, epoch)
 
     async def pass_barrier(self, shard: int) -> None:
         """Wait until the record holds all that the shard's journal holds now.
@@ -73,6 +80,10 @@ class Drainer:
         epoch = await self._door.standing_epoch(shard)
         mark = await self._door.command("XADD", keys.journal(shard), "*", "b", "")
         await self.reach(shard, epoch, entry_id(mark))
+
+    def _expect_standing(self, shard: int, epoch: int) -> None:
+        if self._door.epoch(shard) != epoch:
+            raise CountersReplaced("the counter store was replaced; ask again")
 
     async def _expect_entry(self, shard: int, epoch: int, until: EntryId) -> None:
         """Refuse to wait for an entry that neither the journal nor the record has.
@@ -104,21 +115,20 @@ class Drainer:
         """Wait until any shard's journal has entries and drain them; return operations.
 
         Of a cluster the servers that can be reached are drained. Raises: Unavailable if none can.
-        Cost: one blocking read over all shards, one transaction. A cluster has no such read: there
+        Cost: one blocking read over all shards, one read of each that has entries, or of all where
+        none is said to have, and one transaction. A cluster has no blocking read over all: there
         every journal is looked at, at least every 0.25 s.
         """
         epochs = await self._door.epochs()
-        await self._look_up({s: e for s, e in epochs.items() if (s, e) not in self._reached})
-        if self._door.blocks:
-            found = await self._await_entries(epochs, wait_ms)
-        else:
-            await asyncio.sleep(self._pause)
-            found, _ = await self._read(epochs)
-            self._pause = (
-                SHORTEST_PAUSE_SECONDS if found else min(LONGEST_PAUSE_SECONDS, 2 * self._pause)
-            )
+        await self._resume(epochs)
+        named = await self._hinted(epochs, wait_ms) if self._door.blocks else tuple(epochs)
+        found, _ = await self._read({s: epochs[s] for s in named or epochs})
         if not found:
+            if named:
+                await asyncio.sleep(self._pause)
+                self._pause = min(LONGEST_PAUSE_SECONDS, 2 * self._pause)
             return 0
+        self._pause = SHORTEST_PAUSE_SECONDS
         return await self.record({s: epochs[s] for s in found}, found)
 
     async def _drain(self, shards: Iterable[int]) -> tuple[int, dict[int, Unavailable]]:
@@ -130,7 +140,7 @@ class Drainer:
                 epochs[shard] = self._door.epoch(shard)
             except NotSent as error:
                 failed[shard] = error
-        await self._look_up({s: e for s, e in epochs.items() if (s, e) not in self._reached})
+        await self._resume(epochs)
         found, unread = await self._read(epochs)
         # Where nothing is left another process may have recorded it and cut it; the record knows.
         empty = {s: e for s, e in epochs.items() if s not in found and s not in unread}
@@ -169,11 +179,16 @@ class Drainer:
                 found[shard] = reply
         return found, failed
 
-    async def _await_entries(self, epochs: Mapping[int, int], wait_ms: int) -> dict[int, Rows]:
+    async def _hinted(self, epochs: Mapping[int, int], wait_ms: int) -> Collection[int]:
+        """Wait for entries; return the shards that are said to have some, none after that time.
+
+        No more than a hint: the connection that waits never asks whom it reaches, and one address
+        may lead to two servers for a while. What counts is read over the door's own connection.
+        """
         reply = await self._door.blocking(
             "XREAD",
             "COUNT",
-            ENTRIES_A_PASS // 8,
+            1,
             "BLOCK",
             wait_ms,
             "STREAMS",
@@ -181,8 +196,7 @@ class Drainer:
             *(render(self._reached[shard, epoch]) for shard, epoch in epochs.items()),
             timeout_seconds=wait_ms / 1000 + 5,
         )
-        found = {_shard_of_journal(name): rows for name, rows in reply or ()}
-        return {s: rows for s, rows in found.items() if self._stands(s, epochs[s])}
+        return [_shard_of_journal(name) for name, _ in reply or ()]
 
     def _stands(self, shard: int, epoch: int) -> bool:
         """Tell whether the shard is still on the server of this epoch: each belongs to one."""
@@ -218,8 +232,21 @@ class Drainer:
         self.recorded += len(fresh)
         await self._cut(epochs, moved)
         for shard in found.keys() - moved.keys():
-            await self._door.renew_epoch(shard)
+            self._renew_soon(shard, epochs[shard])
         return len(fresh)
+
+    def _renew_soon(self, shard: int, epoch: int) -> None:
+        """Renew an epoch that has ended, unless somebody did; the other shards do not wait."""
+        if shard in self._renewing or not self._stands(shard, epoch):
+            return
+        task = asyncio.create_task(self._renew(shard), name="drain-renew")
+        self._renewing[shard] = task
+        task.add_done_callback(lambda _: self._renewing.pop(shard))
+
+    async def _renew(self, shard: int) -> None:
+        # Where it fails, the next pass that finds the epoch ended tries again.
+        with suppress(Unavailable):
+            await self._door.renew_epoch(shard)
 
     async def _joined(self, shard: int) -> None:
         """Wait for a pass over ``shard`` that begins after now."""
@@ -246,6 +273,18 @@ class Drainer:
                 for shard, waiting in asked.items():
                     _release(waiting, failed.get(shard))
 
+    async def _resume(self, epochs: Mapping[int, int]) -> None:
+        """Know how far these journals are recorded, and cut what an earlier pass did not.
+
+        A process that is killed between its commit and its cut leaves entries that no later pass
+        reads; where nothing new came they would seem to wait for a drainer.
+        """
+        unknown = {s: e for s, e in epochs.items() if (s, e) not in self._reached}
+        await self._look_up(unknown)
+        self._uncut.update(p for p in unknown.items() if self._reached[p] > ORIGIN)
+        late = {s: self._reached[s, e] for s, e in epochs.items() if (s, e) in self._uncut}
+        await self._cut(epochs, late)
+
     async def _look_up(self, unknown: Mapping[int, int]) -> None:
         if not unknown:
             return
@@ -258,18 +297,20 @@ class Drainer:
             self._reached[place] = max(self._reached[place], position)
 
     async def _cut(self, epochs: Mapping[int, int], moved: Mapping[int, EntryId]) -> None:
-        """Cut what is recorded; if this fails, the next pass over the shard cuts it."""
-        try:
-            await asyncio.gather(
-                *(
-                    self._door.call(
-                        CUT, s, (keys.journal(s),), (epochs[s], render((last[0], last[1] + 1)))
-                    )
-                    for s, last in moved.items()
-                )
-            )
-        except Unavailable:
-            return
+        """Cut what is recorded; where this fails, the next pass over the shard cuts it."""
+        cuts = (
+            self._door.call(CUT, s, (keys.journal(s),), (epochs[s], render((ms, seq + 1))))
+            for s, (ms, seq) in moved.items()
+        )
+        replies = await outcomes(cuts, patience_seconds=PATIENCE_SECONDS)
+        for shard, reply in zip(moved, replies, strict=True):
+            if isinstance(reply, Unavailable):
+                self._uncut.add((shard, epochs[shard]))
+            elif isinstance(reply, BaseException):
+                raise reply
+            else:
+                # Under another epoch all that is there is read again.
+                self._uncut.discard((shard, epochs[shard]))
 
 
 async def _fenced(conn: Connection, epochs: Mapping[int, int]) -> list[int]:

@@ -9,6 +9,7 @@ both think they hold a shard only the one registered last has what it counted re
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from api.domain import keys
@@ -17,6 +18,9 @@ from api.infra.postgres import Database
 from api.infra.queries import Queries
 
 _sql = Queries.load("epochs")
+
+PATIENCE_SECONDS = 2.0
+"""For the record: less than a connection to the counters waits for it."""
 
 
 class Epochs:
@@ -29,12 +33,13 @@ class Epochs:
     async def register(self, server: str, shards: Sequence[int]) -> dict[int, int]:
         """Return the epochs of ``shards`` on ``server``, opening new ones where it is new to them.
 
-        While the record cannot be reached, the server registered last from here keeps its epochs.
+        While the record cannot be reached, or does not answer in time, the server registered last
+        from here keeps its epochs.
         Raises: Unavailable for any other.
         Cost: one statement; three, writing a row for each shard, for a new server.
         """
         try:
-            epochs = await self._epochs_on(server, shards)
+            epochs = await self._in_time(server, shards)
         except Unavailable:
             if all(self._known[shard][0] == server for shard in shards):
                 return {shard: self._known[shard][1] for shard in shards}
@@ -61,6 +66,18 @@ class Epochs:
     async def reachable(self) -> None:
         """Return when the record answers. Raises: Unavailable."""
         await self._database.fetchval(_sql.answer)
+
+    async def _in_time(self, server: str, shards: Sequence[int]) -> dict[int, int]:
+        asking = asyncio.create_task(self._epochs_on(server, shards))
+        asking.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        try:
+            # Not ``timeout``: to take back a statement from a server that hangs takes time as well.
+            await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
+            if not asking.done():
+                raise Unavailable("The record (PostgreSQL) did not answer in time; try again.")
+            return asking.result()
+        finally:
+            asking.cancel()
 
     async def _epochs_on(self, server: str, shards: Sequence[int]) -> dict[int, int]:
         rows = await self._database.fetch(_sql.epochs_of, shards)

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from api.domain import keys
+from api.domain.errors import Unavailable
 from api.domain.snapshot import OVERAGE, Snapshot, slot_name
 from api.infra.lua import Script
 from api.infra.packing import pack, unpack
@@ -32,6 +33,8 @@ INSTALL = Script.load(__file__, "install")
 FORGET = Script.load(__file__, "forget")
 
 OTHER_EPOCH = 7
+_ROUNDS = 2
+"""A process that was late to see a new epoch learns of it in the first."""
 ANSWERS_A_PASS = 1_000
 """Keeps one script short, for the other customers of the moment."""
 
@@ -91,14 +94,19 @@ class Hydration:
         return await asyncio.shield(task)
 
     async def forget(self, customer: str) -> None:
-        """Make the counters of ``customer`` unknown after the record was corrected."""
+        """Make the counters of ``customer`` unknown after the record was corrected.
+
+        Raises: Unavailable: then they may still be known, and it is to be done again.
+        """
         shard = keys.shard_of(customer)
         names = (keys.counters(shard, customer),)
-        if unpack(await self._door.call(FORGET, shard, names, ()))[0] == OTHER_EPOCH:
+        for _ in range(_ROUNDS):
+            if unpack(await self._door.call(FORGET, shard, names, ()))[0] != OTHER_EPOCH:
+                return
             # Under a new epoch they are unknown already; under one that somebody else opened they
             # may be known again, as the record was before.
             await self._door.renew_epoch(shard)
-            await self._door.call(FORGET, shard, names, ())
+        raise Unavailable("the counter store was replaced; its counters are forgotten again")
 
     async def complete(self, customer: str) -> None:
         """Wait until the record holds all that was counted for ``customer`` so far.

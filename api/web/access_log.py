@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import logging
 import random
-from time import monotonic, perf_counter
+from time import perf_counter
 
 from starlette.types import Message, Scope, Send
 
 from api.gates.access import Access
 from api.infra.clock import Clock
+from api.infra.few_lines import FewLines
 
 log = logging.getLogger(__name__)
 
 FAILED = 500
-MOST_FAILED = 20
-"""Failures that get a line within one second; the others of an outage are counted in the next."""
 
 PROBE = "/readyz"
 """Not to be ready is an answer, and no failure."""
@@ -63,35 +62,15 @@ class AccessLog:
         return {"actor": known.actor, **whose}
 
 
-class _Failures:
-    """Bounds what an outage writes."""
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._told = 0
-        self._untold = 0
-
-    def tell(self, facts: dict[str, object]) -> None:
-        second = int(monotonic())
-        if second != self._second:
-            self._second, self._told = second, 0
-        if self._told >= MOST_FAILED:
-            self._untold += 1
-            return
-        self._told += 1
-        if self._untold:
-            facts |= {"failures_without_a_line": self._untold}
-            self._untold = 0
-        log.warning("request failed", extra=facts)
-
-
-_failures = _Failures()
+_failures = FewLines()
 
 
 def failed(scope: Scope, status: int, since: float) -> None:
     """Write the line of a request that is answered with 5xx, begun at ``since``."""
-    if scope["path"] != PROBE:
-        _failures.tell(_facts(scope, status, since))
+    if scope["path"] == PROBE or (untold := _failures.untold()) is None:
+        return
+    without = {"failures_without_a_line": untold} if untold else {}
+    log.warning("request failed", extra=_facts(scope, status, since) | without)
 
 
 def _facts(scope: Scope, status: int, since: float) -> dict[str, object]:

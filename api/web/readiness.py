@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -11,7 +10,7 @@ from api.domain import keys
 from api.infra.migrations import known_versions
 from api.infra.postgres import Database
 from api.infra.queries import Queries
-from api.infra.redis import RedisDoor
+from api.infra.redis import NotSent, RedisDoor, outcomes
 from api.metering.journal import entry_id
 from api.web.parts import Readiness
 
@@ -19,6 +18,8 @@ _sql = Queries.load("readiness")
 
 LAG_SECONDS = 30
 """The drainer is usually milliseconds behind; this late, nobody drains, or the record is lost."""
+PATIENCE_SECONDS = 0.6
+"""For one server among several; asked three times, it is gone by before a probe's time is up."""
 
 
 def readiness_of(
@@ -34,7 +35,7 @@ def readiness_of(
     async def redis(_: datetime) -> str | None:
         # Customers whose shards are out of reach get their features' outage policy; taking this
         # process away would take it from the others as well.
-        await door.epochs()
+        await door.epochs(patience_seconds=PATIENCE_SECONDS)
         return None
 
     async def migrations(_: datetime) -> str | None:
@@ -71,16 +72,25 @@ def readiness_of(
 async def drain_lag_seconds(door: RedisDoor) -> int:
     """Return for how long the oldest entry of any journal waits to be recorded, by Redis' clock.
 
-    Of a cluster, the journals that can be reached. Cost: one look at each of the 256 journals, in
-    one write to each server. Raises: Unavailable, where none can be reached.
+    Of a cluster, the journals that can be reached, by the clock of the server that has the oldest.
+    Cost: one look at each of the 256 journals, in one write to each server, and one more to one.
+    Raises: Unavailable, where none can be reached.
     """
-    shards = await door.epochs()
-    now, *oldest = await asyncio.gather(
-        door.command("TIME", shard=next(iter(shards))),
-        *(door.command("XRANGE", keys.journal(s), "-", "+", "COUNT", 1) for s in shards),
-        return_exceptions=True,
-    )
+    shards = await door.epochs(patience_seconds=PATIENCE_SECONDS)
+    if not shards:
+        raise NotSent("the counter store is connected, and no shard of it is registered")
+    looks = (door.command("XRANGE", keys.journal(s), "-", "+", "COUNT", 1) for s in shards)
+    replies = await outcomes(looks, patience_seconds=PATIENCE_SECONDS)
+    waiting = [
+        (entry_id(reply[0][0])[0] // 1000, shard)
+        for shard, reply in zip(shards, replies, strict=True)
+        if isinstance(reply, list) and reply
+    ]
+    if not waiting:
+        return 0
+    since, shard = min(waiting)
+    asked = [door.command("TIME", shard=shard)]
+    (now,) = await outcomes(asked, patience_seconds=PATIENCE_SECONDS)
     if isinstance(now, BaseException):
         raise now
-    waiting = [entry_id(r[0][0])[0] // 1000 for r in oldest if isinstance(r, list) and r]
-    return max(0, int(now[0]) - min(waiting)) if waiting else 0
+    return max(0, int(now[0]) - since)

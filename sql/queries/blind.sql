@@ -26,8 +26,11 @@ values ($1, $2, $3, $4, $5, $6, $7, $8)
 on conflict do nothing;
 
 -- name: unsettled :many
--- Customers with units that the counters may not know. blind_operations_open.
-select distinct customer_id from blind_operations where state <> 'settled' limit $1;
+-- Customers with units that the counters may not know, page by page. blind_operations_open.
+select distinct customer_id from blind_operations
+where state <> 'settled' and customer_id > $1
+order by customer_id
+limit $2;
 
 -- name: take_unsettled :many
 -- Locks what one customer's settling will record, and what an earlier one recorded and did not end.

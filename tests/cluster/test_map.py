@@ -7,7 +7,7 @@ import pytest
 
 from api.domain import keys
 from api.infra import fleet, link
-from api.infra.cluster import slot_of
+from api.infra.cluster import Redirect, redirect_of, slot_of
 from api.infra.lua import Script
 from api.infra.redis import NotSent, Overloaded, RedisDoor, outcomes
 from tests.support.cluster import Node, ThrowawayCluster
@@ -24,6 +24,13 @@ async def elsewhere(cluster: ThrowawayCluster, shard: int) -> Node:
     """Return a primary that does not hold the shard."""
     holder = await cluster.primary_of(shard)
     return next(node for node in await cluster.primaries() if node is not holder)
+
+
+@pytest.mark.parametrize("host", ["", "?"])
+def test_a_redirect_without_a_host_means_the_one_that_was_asked(host: str) -> None:
+    asked = ("10.0.0.1", 6379)
+    assert redirect_of(f"MOVED 866 {host}:7000", asked) == Redirect(("10.0.0.1", 7000))
+    assert redirect_of("MOVED 866 other:7000", asked) == Redirect(("other", 7000))
 
 
 async def test_every_shard_is_asked_at_the_server_that_holds_it(

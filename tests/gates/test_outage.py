@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from api.catalog.customers import CustomerInput
 from api.domain.errors import IdempotencyConflict, Unavailable
 from api.gates.outcome import Consumption, Denied
 from api.metering.blind import Blind, BlindItem, Passed
@@ -191,6 +192,33 @@ async def test_a_key_that_passed_blind_and_was_counted_elsewhere_meanwhile_count
         await other.hydration.forget("acme")
         figures = await other.gate.figures("acme", ["lenient"], ms(clock.now()))
         assert [w.used for w in figures["lenient"] or ()] == [4]
+
+
+async def test_one_settling_is_enough_for_every_shard(
+    built: Core, way: FlakyWay, clock: FakeClock
+) -> None:
+    at = ms(clock.now())
+    await built.changes.upsert_customer(CustomerInput("globex"), clock.now(), "test")
+    await lost(built, way)
+    for customer in ("acme", "globex"):
+        await built.gate.consume(customer, "lenient", 4, None, at)
+    await restored(built, way)
+    await built.outage.catch_up("acme")
+    assert not built.outage.owed
+
+
+async def test_a_settling_goes_on_to_the_last_customer(
+    built: Core, way: FlakyWay, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.metering.blind.MOST_CUSTOMERS", 2)
+    names = ["acme", *(f"c{number}" for number in range(4))]
+    for name in names[1:]:
+        await built.changes.upsert_customer(CustomerInput(name), clock.now(), "test")
+    await lost(built, way)
+    for name in names:
+        await built.gate.consume(name, "lenient", 4, None, ms(clock.now()))
+    await restored(built, way)
+    assert await built.outage.settle() == 5
 
 
 async def test_what_passed_blind_can_be_released_as_soon_as_the_counters_are_back(

@@ -89,6 +89,24 @@ async def test_a_deadlock_is_unavailable_for_one_and_success_for_the_other(
     assert sorted(await asyncio.gather(lock(1, 2), lock(2, 1))) == [False, True]
 
 
+async def test_who_waits_too_long_for_a_connection_is_refused(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.infra.postgres.WAIT_SECONDS", 0.05)
+    async with (
+        await Database.open(empty_database_url, max_size=1) as database,
+        asyncio.timeout(20),
+    ):
+        async with database.transaction():
+            for ask in (database.fetch, database.fetchrow, database.fetchval, database.execute):
+                with pytest.raises(Unavailable):
+                    await ask("select 1")
+            with pytest.raises(Unavailable):
+                async with database.transaction():
+                    pass
+        assert await database.fetchval("select 1") == 1
+
+
 @pytest.mark.parametrize("number", ["57P01", "57P02", "57P03", "57014", "53300", "40001", "25006"])
 async def test_what_a_server_may_say_at_any_moment_is_unavailable(
     notes: Database, number: str

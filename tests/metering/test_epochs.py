@@ -11,6 +11,7 @@ from api.infra.postgres import Database
 from api.metering.epochs import Epochs
 from api.wiring import Core
 from tests.support.clock import FakeClock
+from tests.support.flaky_record import flaky_record
 from tests.support.gate import ms, opened
 
 ALL = range(keys.SHARDS)
@@ -86,6 +87,25 @@ async def test_without_the_record_only_the_server_registered_last_is_believed(
     assert set(await epochs.register("one", [4, 5])) == {4, 5}
     with pytest.raises(Unavailable):
         await epochs.register("one", [3, 4])
+
+
+async def test_a_record_that_hangs_is_as_one_that_cannot_be_reached(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        flaky_record(database_url) as way,
+        await Database.open(way.url) as database,
+        asyncio.timeout(20),
+    ):
+        epochs = Epochs(database)
+        known = await epochs.register("one", ALL)
+        async with way.pause("from shard_epochs"):
+            monkeypatch.setattr("api.metering.epochs.PATIENCE_SECONDS", 0.05)
+            assert await epochs.register("one", ALL) == known
+            with pytest.raises(Unavailable, match="in time"):
+                await epochs.register("two", [3])
+            monkeypatch.undo()
+        assert await epochs.register("two", [3]) == {3: known[3] + 1}
 
 
 async def test_what_a_server_counts_that_was_replaced_in_the_record_is_asked_again(

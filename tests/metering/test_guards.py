@@ -342,6 +342,16 @@ async def test_the_shards_epoch_is_raised_once_however_many_notice(
     assert await used(built, "calls", at) == 2
 
 
+async def test_counters_that_could_not_be_made_unknown_are_not_taken_for_it(
+    built: Core, clock: FakeClock
+) -> None:
+    await built.gate.consume("acme", "calls", 1, None, ms(clock.now()))
+    # Further than the record knows: the epoch that is opened next is not it either.
+    await built.door.command("SET", keys.marker(SHARD), built.door.epoch(SHARD) + 10)
+    with pytest.raises(Unavailable, match="was replaced"):
+        await built.hydration.forget("acme")
+
+
 async def test_an_entry_that_another_process_recorded_and_cut_is_reached(
     built: Core, database_url: str, redis_url: str, clock: FakeClock
 ) -> None:

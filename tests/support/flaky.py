@@ -12,7 +12,8 @@ class FlakyWay:
     """Forwards between a socket of its own and the server's.
 
     After ``lose_replies(n)`` the next ``n`` requests that contain ``word`` reach the server, and
-    the connection is cut before their reply; ``down`` refuses everything.
+    the connection is cut before their reply; after ``lose_requests(n)`` it is cut before them;
+    ``down`` refuses everything.
     """
 
     def __init__(self, target: str, path: Path) -> None:
@@ -21,11 +22,20 @@ class FlakyWay:
         self.down = False
         self._lose = 0
         self._word = b""
+        self._reaching = True
         self._writers: set[asyncio.StreamWriter] = set()
 
     def lose_replies(self, count: int, word: bytes = b"EVALSHA") -> None:
         """Cut the connection before the reply of the next ``count`` requests with ``word``."""
-        self._lose, self._word = count, word
+        self._lose, self._word, self._reaching = count, word, True
+
+    def lose_requests(self, count: int, word: bytes) -> None:
+        """Cut the connection before the next ``count`` requests with ``word`` are handed on."""
+        self._lose, self._word, self._reaching = count, word, False
+
+    def lead_to(self, redis_url: str) -> None:
+        """Lead new connections to another server; those that stand stay where they are."""
+        self._target = urlsplit(redis_url).path
 
     def cut(self) -> None:
         """Refuse new connections and cut those that stand."""
@@ -46,6 +56,8 @@ class FlakyWay:
             while data := await reader.read(65_536):
                 if self._lose and self._word in data:
                     self._lose -= 1
+                    if not self._reaching:
+                        break
                     losing.set()
                 onward.write(data)
                 await onward.drain()

@@ -6,8 +6,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from api.domain.errors import Unavailable
+from api.infra import few_lines
 from api.infra.settings import Settings
-from api.web import access_log
 from api.web.access_log import failed
 from tests.support.clock import FakeClock
 from tests.support.site import Site, site_on
@@ -91,15 +91,15 @@ def test_an_outage_writes_some_lines_a_second_and_counts_the_others(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(access_log, "monotonic", lambda: now)
+    monkeypatch.setattr(few_lines, "monotonic", lambda: now)
     scope = {"method": "POST", "path": "/v1/consume"}
-    for _ in range(access_log.MOST_FAILED + 7):
+    for _ in range(few_lines.MOST_A_SECOND + 7):
         failed(scope, 503, 0.0)
-    assert len(lines(caplog)) == access_log.MOST_FAILED
+    assert len(lines(caplog)) == few_lines.MOST_A_SECOND
     now += 1
     failed(scope, 503, 0.0)
     failed({"method": "GET", "path": "/readyz"}, 503, 0.0)
-    assert len(lines(caplog)) == access_log.MOST_FAILED + 1
+    assert len(lines(caplog)) == few_lines.MOST_A_SECOND + 1
     assert lines(caplog)[-1]["failures_without_a_line"] == 7
 
 
