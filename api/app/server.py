@@ -82,14 +82,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings, clock: Clock, sock: socket.socket, ready: int | None) -> None:
+async def serve(
+    settings: Settings, clock: Clock, sock: socket.socket, ready: int | None, parent: int | None
+) -> None:
     """Answer on ``sock`` until told to stop; then let requests end, and stop.
 
     SIGTERM and SIGINT end the whole server: ``/readyz`` says so at once, and new connections are
     taken for a while, so that whoever sends them learns it first. SIGHUP says that another process
     answers on the same socket already, and nobody need know.
     """
-    with asked_to_stop() as stop, told_by(signal.SIGHUP) as replaced:
+    with (
+        asked_to_stop(insisting=parent is None) as stop,
+        told_by(signal.SIGHUP) as replaced,
+    ):
         async with serving(settings, clock) as application:
             config = uvicorn.Config(
                 application,
