@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.app.answering import Answering
 from api.infra.clock import Clock
 from api.infra.lifetime import asked_to_stop, first_of, tell_ready, told_by
 from api.infra.settings import Settings
@@ -97,7 +98,8 @@ async def serve(
     ):
         async with serving(settings, clock) as application:
             config = uvicorn.Config(
-                application,
+                Answering(application),
+                interface="asgi3",
                 loop="none",
                 http="httptools",
                 ws="websockets-sansio",
