@@ -18,7 +18,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 _NAME = re.compile(rb"[a-z0-9-]+")
 _LENGTH = b"content-length"
 _OF_CONNECTION = {b"connection", b"transfer-encoding"}
-_WITHOUT_BODY = {*range(200), 204, 304}
 _CONTROL = bytes({*range(32), 127} - {ord("\t")})
 """What uvicorn refuses within a value."""
 
@@ -100,11 +99,9 @@ def _whole(form: _Form, values: tuple[bytes, ...], body: bytes) -> bytes | None:
 @lru_cache(maxsize=256)
 def _form(status: int, names: tuple[bytes, ...]) -> _Form | None:
     """Return the form of such heads, or None where a name is none, or says more than its line."""
-    if status not in STATUS_LINE or status in _WITHOUT_BODY:
+    if status not in STATUS_LINE or names.count(_LENGTH) != 1:
         return None
-    if names.count(_LENGTH) != 1 or not _OF_CONNECTION.isdisjoint(names):
-        return None
-    if not all(map(_NAME.fullmatch, names)):
+    if not _OF_CONNECTION.isdisjoint(names) or not all(map(_NAME.fullmatch, names)):
         return None
     lines = b"".join(name + b": %b\r\n" for name in names)
     return STATUS_LINE[status] + lines + b"\r\n", names.index(_LENGTH), 2 * len(names) + 4

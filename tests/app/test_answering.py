@@ -118,6 +118,8 @@ PLAIN = {
     "one beyond ASCII": [start(LENGTH, (b"x-odd", "é\x85".encode("latin-1"))), body()],
     "one with two lines of a name": [start((b"vary", b"a"), (b"vary", b"b"), LENGTH), body()],
     "one with a percent sign": [start(LENGTH, (b"x-odd", b"100%b")), body()],
+    "nothing new": [start(LENGTH, status=304), body()],
+    "no content": [start((b"content-length", b"0"), status=204), body(b"")],
 }
 OTHER = {
     "without a length": [start((b"vary", b"a")), body()],
@@ -132,8 +134,6 @@ OTHER = {
     "an odd length": [start((b"content-length", b"05")), body()],
     "the last": [start(LENGTH, CLOSE), body()],
     "kept alive": [start(LENGTH, (b"connection", b"keep-alive")), body()],
-    "nothing new": [start(LENGTH, status=304), body()],
-    "no content": [start((b"content-length", b"0"), status=204), body(b"")],
     "a line break": [start(LENGTH, (b"x-odd", b"a\r\nset-cookie: b")), body()],
     "a feed": [start(LENGTH, (b"x-odd", b"a\nb")), body()],
     "a NUL": [start(LENGTH, (b"x-odd", b"a\0b")), body()],
