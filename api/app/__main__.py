@@ -34,7 +34,7 @@ def main() -> None:
     configure_logging(settings.log_level)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     sock = socket.socket(fileno=asked.listen)
-    uvloop.run(serve(settings, SystemClock(), sock, asked.ready))
+    uvloop.run(serve(settings, SystemClock(), sock, asked.ready, asked.parent))
 
 
 if __name__ == "__main__":

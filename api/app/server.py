@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.app.answering import Answering
 from api.infra.clock import Clock
 from api.infra.lifetime import asked_to_stop, first_of, tell_ready, told_by
 from api.infra.settings import Settings
@@ -82,17 +83,23 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings, clock: Clock, sock: socket.socket, ready: int | None) -> None:
+async def serve(
+    settings: Settings, clock: Clock, sock: socket.socket, ready: int | None, parent: int | None
+) -> None:
     """Answer on ``sock`` until told to stop; then let requests end, and stop.
 
     SIGTERM and SIGINT end the whole server: ``/readyz`` says so at once, and new connections are
     taken for a while, so that whoever sends them learns it first. SIGHUP says that another process
     answers on the same socket already, and nobody need know.
     """
-    with asked_to_stop() as stop, told_by(signal.SIGHUP) as replaced:
+    with (
+        asked_to_stop(insisting=parent is None) as stop,
+        told_by(signal.SIGHUP) as replaced,
+    ):
         async with serving(settings, clock) as application:
             config = uvicorn.Config(
-                application,
+                Answering(application),
+                interface="asgi3",
                 loop="none",
                 http="httptools",
                 ws="websockets-sansio",

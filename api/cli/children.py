@@ -28,11 +28,13 @@ LASTING_SECONDS = 30.0
 """A process that lived for so long was well: its end is no reason to wait."""
 PATIENCE_SECONDS = 15.0
 """How long a process may take to end, beside what it waits for."""
+START_SECONDS = 60.0
+"""How long a process may take from its settings until it does its work."""
 _POLL_SECONDS = 0.02
 
 
 class DidNotStart(Unavailable):
-    """A process of ours ended before it did its work; its own words are on stderr."""
+    """A process of ours could not do its work; what it said itself is on stderr."""
 
 
 class Process:
@@ -46,17 +48,21 @@ class Process:
         """Have the process loaded; it does nothing before ``start``.
 
         To be called from the main thread: the kernel ends the process with its thread.
+
+        Raises: DidNotStart, where the system has no file, memory or process for it.
         """
         self._name = name
-        ready, tells_ready = os.pipe()
-        told, tells = os.pipe()
-        handed = [told, tells_ready]
-        command = [sys.executable, "-m", module, "--parent", str(os.getpid())]
-        command += ["--settings", str(told), "--ready", str(tells_ready)]
-        if listen is not None:
-            command += ["--listen", str(listen)]
-            handed.append(listen)
+        ends: list[int] = []
         try:
+            ends += os.pipe()
+            ends += os.pipe()
+            ready, tells_ready, told, tells = ends
+            handed = [told, tells_ready]
+            command = [sys.executable, "-m", module, "--parent", str(os.getpid())]
+            command += ["--settings", str(told), "--ready", str(tells_ready)]
+            if listen is not None:
+                command += ["--listen", str(listen)]
+                handed.append(listen)
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
                 command,
                 env=dict(base),
@@ -64,9 +70,12 @@ class Process:
                 pass_fds=handed,
                 start_new_session=True,
             )
-        finally:
-            os.close(told)
-            os.close(tells_ready)
+        except OSError as error:
+            for end in ends:
+                os.close(end)
+            raise DidNotStart(f"The {name} process was not launched: {error}.") from error
+        os.close(told)
+        os.close(tells_ready)
         self._pipes: tuple[int, int] | None = (ready, tells)
 
     @property
@@ -74,17 +83,26 @@ class Process:
         """The id of the process, also once it has ended."""
         return self._process.pid
 
-    async def start(self, settings: Mapping[str, str]) -> None:
-        """Have the process do its work, and wait until it does. Raises: DidNotStart."""
+    async def start(self, settings: Mapping[str, str], patience_seconds: float) -> None:
+        """Have the process do its work, and wait until it does.
+
+        Raises: DidNotStart; the process is gone then, killed where it was not ready in time.
+        """
         ready, tells = self._pipes or (-1, -1)
         self._pipes = None
         try:
             with suppress(BrokenPipeError):
                 os.write(tells, orjson.dumps(dict(settings)))
             os.close(tells)
-            if not await _told(ready):
-                await self.ended()
-                raise DidNotStart(f"The {self._name} process ended before it was ready.")
+            async with asyncio.timeout(patience_seconds):
+                if not await _told(ready):
+                    await self.ended()
+                    raise DidNotStart(f"The {self._name} process ended before it was ready.")
+        except TimeoutError:
+            self._process.kill()
+            await self.ended()
+            late = f"was not ready within {patience_seconds:g} seconds, and was killed"
+            raise DidNotStart(f"The {self._name} process {late}.") from None
         finally:
             os.close(ready)
 
@@ -132,6 +150,7 @@ class Child:
         *,
         replaced_by: signal.Signals = signal.SIGTERM,
         leaving_seconds: float = 0,
+        start_seconds: float = START_SECONDS,
     ) -> None:
         self.name = name
         self.settings: Mapping[str, str] = {}
@@ -140,6 +159,7 @@ class Child:
         self._base = base
         self._listen = listen
         self._replaced_by = replaced_by
+        self._start_seconds = start_seconds
         self._patience_seconds = PATIENCE_SECONDS + leaving_seconds
         self._running: Process | None = None
         self._beside: set[Process] = set()  # on their way into the place, or out of it
@@ -151,13 +171,13 @@ class Child:
         return None if self._running is None else self._running.pid
 
     def launch(self) -> None:
-        """Have a process loaded, as ``Process`` does."""
+        """Have a process loaded, as ``Process`` does. Raises: DidNotStart."""
         self._running = self._launched()
 
     async def start(self) -> None:
         """Have the launched process do its work, and wait until it does. Raises: DidNotStart."""
         if self._running is not None:
-            await self._running.start(self.settings)
+            await self._running.start(self.settings, self._start_seconds)
 
     async def keep(self) -> None:
         """Start the process again whenever it ends, for ever."""
@@ -177,9 +197,14 @@ class Child:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             async with self._placing:
                 if self._running is watched:
-                    self.launch()
-                    with suppress(DidNotStart):
-                        await self.start()
+                    await self._start_again()
+
+    async def _start_again(self) -> None:
+        try:
+            self.launch()
+            await self.start()
+        except DidNotStart as error:
+            log.error("%s", error)  # noqa: TRY400 - its own words say why
 
     async def renew(self) -> None:
         """Put a new process in the place of the one that runs, with no moment between the two.
@@ -190,7 +215,7 @@ class Child:
             new = self._launched()
             self._beside.add(new)
             try:
-                await new.start(self.settings)
+                await new.start(self.settings, self._start_seconds)
             except DidNotStart:
                 self._beside.discard(new)
                 raise

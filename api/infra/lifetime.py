@@ -29,8 +29,12 @@ def end_with(parent: int) -> None:
 
 
 @contextmanager
-def asked_to_stop() -> Generator[asyncio.Event]:
+def asked_to_stop(*, insisting: bool = True) -> Generator[asyncio.Event]:
     """Yield an event that SIGTERM and SIGINT set; a second signal ends the process at once.
+
+    Without ``insisting`` it changes nothing. So for a process that has a parent: systemd and its
+    like tell all of a group, the parent tells it again, and neither is in a hurry by that. Who is
+    tells the parent twice, or kills.
 
     For the main thread, inside a running loop.
     """
@@ -38,7 +42,7 @@ def asked_to_stop() -> Generator[asyncio.Event]:
     asked = asyncio.Event()
 
     def heard(number: signal.Signals) -> None:
-        if asked.is_set():
+        if insisting and asked.is_set():
             os._exit(128 + number)
         asked.set()
 

@@ -29,11 +29,11 @@ def main() -> None:
         end_with(asked.parent)
     settings = Settings.from_environment(os.environ | settings_from(asked.settings))
     configure_logging(settings.log_level)
-    uvloop.run(_work(settings, SystemClock(), asked.ready))
+    uvloop.run(_work(settings, SystemClock(), asked.ready, asked.parent))
 
 
-async def _work(settings: Settings, clock: Clock, ready: int | None) -> None:
-    with asked_to_stop() as stop:
+async def _work(settings: Settings, clock: Clock, ready: int | None, parent: int | None) -> None:
+    with asked_to_stop(insisting=parent is None) as stop:
         async with working(settings, clock) as (core, inbox, stripe):
             worker = Worker(
                 core,

@@ -160,6 +160,31 @@ async def test_what_is_under_way_when_a_server_is_told_to_stop_is_answered(site:
     assert "Traceback" not in server.errors.read_text()
 
 
+async def test_a_supervisor_that_tells_every_process_to_stop_cuts_off_no_request(
+    site: Site,
+) -> None:
+    key = await site.key("consume")
+    async with site.serving("one") as server:
+        slow = await _Slow.begin(server, key)
+        (pid,) = serving_pids(server)
+        async with httpx.AsyncClient(base_url=server.address) as probe:
+            assert (await probe.get("/readyz")).status_code == 200
+            # As systemd stops a group, the parent last.
+            for each in server.pids()[1:]:
+                os.kill(each, signal.SIGTERM)
+
+            async def heard() -> bool:
+                return (await probe.get("/readyz")).status_code == 503
+
+            await eventually(heard)
+        # The parent tells its own once more.
+        server.process.send_signal(signal.SIGTERM)
+        await eventually(lambda: _refused(server))
+        os.kill(pid, signal.SIGTERM)
+        assert (await slow.end()).startswith("HTTP/1.1 200 OK\r\n")
+        assert server.process.wait(timeout=30) == 0
+
+
 async def test_a_server_may_be_unready_for_a_while_before_it_refuses_anybody(site: Site) -> None:
     async with site.serving("one", "--no-worker", HEADROOM_UNREADY_SECONDS="600") as server:
         server.process.send_signal(signal.SIGTERM)
