@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from api.billing.reconcile import Asked
 from api.wiring.payments import (
@@ -17,6 +18,9 @@ from tests.stripe_sim.door import Request
 from tests.support.clock import FakeClock
 from tests.support.dealing import Dealing, dealing
 
+LOOKS = 300
+"""How often the activity is read again before a transaction counts as waiting for an answer."""
+
 
 @dataclass
 class Watched:
@@ -27,14 +31,28 @@ class Watched:
     open: list[str] = field(default_factory=list)
 
     async def look(self, request: Request) -> None:
-        """Note a request, and what waits inside a transaction while it is not answered."""
+        """Note a request, and what stands open inside a transaction until it is answered.
+
+        Work beside it, that asks Stripe nothing, is between two statements for a moment: what
+        ends while the answer is kept back did not wait for it.
+        """
         asked = f"{request.method} {request.path}"
         self.asked.add(asked)
+        waiting = await self._idle()
+        for _ in range(LOOKS):
+            if not waiting:
+                return
+            still = await self._idle()
+            waiting = {key: query for key, query in still.items() if key in waiting}
+        self.open += [f"{asked}: {query}" for query in waiting.values()]
+
+    async def _idle(self) -> dict[tuple[int, datetime], str]:
+        """Return the last statement of each transaction that is idle, by process and begin."""
         rows = await self.deal.core.database.fetch(
-            "select query from pg_stat_activity where datname = current_database()"
-            " and state like 'idle in transaction%'"
+            "select pid, xact_start, query from pg_stat_activity"
+            " where datname = current_database() and state like 'idle in transaction%'"
         )
-        self.open += [f"{asked}: {row['query']}" for row in rows]
+        return {(row["pid"], row["xact_start"]): row["query"] for row in rows}
 
 
 @asynccontextmanager
