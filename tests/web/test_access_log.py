@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 from api.domain.errors import Unavailable
 from api.infra import few_lines
 from api.infra.settings import Settings
+from api.web import access_log
 from api.web.access_log import failed
 from tests.support.clock import FakeClock
 from tests.support.site import Site, site_on
@@ -73,7 +74,7 @@ async def test_one_of_so_many_gets_a_line_and_by_default_none(
 @pytest.fixture(autouse=True)
 def nothing_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with no failure of another test to catch up on."""
-    monkeypatch.setattr(access_log, "_failures", access_log._Failures())  # noqa: SLF001 - as said
+    monkeypatch.setattr(access_log, "_failures", few_lines.FewLines())
 
 
 @pytest.mark.parametrize("path", ["/v1/check", "/webhooks/elsewhere"])
