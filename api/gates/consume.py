@@ -30,6 +30,7 @@ from api.gates.outcome import PRODUCT, ConsumeRequest, Consumption, Denied
 from api.gates.straight import Straight, conflict, fingerprint
 from api.gates.taken import Asked, Call, check_of
 from api.gates.windows_now import windows_now
+from api.infra.taskless import in_task
 from api.metering.counters import Operation, Reply, Verdict, figures
 
 REPLAY_HERE_MS = 600_000
@@ -85,6 +86,7 @@ class Gate:
             if answer is not None:
                 return answer
             at = self._straight.later(asking, at)
+        await in_task()
         outcome = await self._consume(customer, ((feature, units),), key, at, actor)
         return outcome if isinstance(outcome, Denied) else outcome[0]
 

@@ -23,6 +23,7 @@ from api.gates.judge import WORTH_A_ROUND_MS, Judge
 from api.gates.outage import Outage
 from api.gates.outcome import Consumption, ConsumptionId, Denied
 from api.infra.redis import NotSent, OutcomeUnknown
+from api.infra.taskless import in_task
 from api.metering.counters import Operation, Verdict, figures, read
 
 
@@ -85,6 +86,7 @@ class Straight:
             if asking.operation.fingerprint:
                 return None
             # Perhaps it was counted, so it must not be asked again.
+            await in_task()
             asked = ((asking.feature, asking.units),)
             outcome = await self._outage.consume(asking.operation, asked, at, lost)
             return outcome if isinstance(outcome, Denied) else outcome[0]

@@ -16,6 +16,7 @@ import strawberry
 from graphql import DocumentNode, ExecutionResult, execute, get_operation_ast
 
 from api.domain.errors import HeadroomError, InvalidInput, RateLimited
+from api.infra.taskless import in_task
 from api.schema.compiled.operations import USES, Compiler, Operation
 from api.schema.context import Context
 from api.schema.document_limits import DocumentLimits
@@ -106,10 +107,13 @@ class Executor:
             if fit is not None:
                 function, keywords = fit
                 self.roads.compiled += 1
+                if not function.taskless:
+                    await in_task()
                 data, errors = await function.run(context, keywords)
                 body = {"errors": errors, "data": data} if errors else {"data": data}
                 return Answer(orjson.dumps(body), 200)
         self.roads.general += 1
+        await in_task()
         running = execute(
             self._schema,
             operation.document,

@@ -106,7 +106,10 @@ class Actions:
         context.loaders.forget()
         return customer_of(row)
 
-    @described("Judge and count in one step. Denied: null, and an error with code and status.")
+    @described(
+        "Judge and count in one step. Denied: null, and an error with code and status.",
+        taskless=True,
+    )
     async def consume(self, info: Info, input: ConsumeInput) -> Consumption | None:  # noqa: A002 - likewise
         """Count, or raise the denial."""
         context = info.context
@@ -144,7 +147,7 @@ class Actions:
             raise Refused(result, together=True)
         return [consumption_of(one) for one in result]
 
-    @described("Independent items, at most 100; outcomes in order, as data.")
+    @described("Independent items, at most 100; outcomes in order, as data.", taskless=True)
     async def consume_each(self, info: Info, inputs: list[ConsumeInput]) -> list[ConsumeOutcome]:
         """Count each on its own; what is wrong with one is its own denial."""
         context = info.context

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from api.domain.errors import Forbidden, HeadroomError
 from api.gates.principal import Principal
 from api.infra import telemetry
+from api.infra.taskless import in_task
 from api.web.access_log import FAILED, failed
 from api.web.decision_metrics import DecisionMetrics
 from api.web.inputs import MOST_BYTES, Input, Reader
@@ -27,6 +28,8 @@ from api.web.wire import (
     Head,
     HeaderLines,
     MethodNotAllowed,
+    Told,
+    answer,
     expect_json,
     read_body,
     read_head,
@@ -54,12 +57,15 @@ class Reply(NamedTuple):
 class Door(ABC, Generic[_I]):
     """One of the gates: reads ``kind``, and asks with ``scope``.
 
-    ``tokens``: also for a customer's token of that scope.
+    ``tokens``: also for a customer's token of that scope. ``taskless``: it needs no task, or asks
+    for one where it does.
     """
 
     name: str
     scope: str
     tokens = True
+    taskless = False
+    most_bytes = MOST_BYTES
 
     def __init__(self, kind: type[_I], parts: Parts) -> None:
         self._reader = Reader(kind)
@@ -70,15 +76,24 @@ class Door(ABC, Generic[_I]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; nothing that goes wrong leaves here but as a problem."""
+        said = await self.answer(scope, receive)
+        if said is not None:
+            await answer(send, *said)
+
+    async def answer(self, scope: Scope, source: Receive | bytes) -> Told | None:
+        """Return the answer to one request, None to somebody who has gone.
+
+        ``source`` is its body, or gives it.
+        """
         since = perf_counter()
         correlation_id = ""
         try:
             head = read_head(scope["headers"])
             given = head.correlation_id
             correlation_id = telemetry.correlate(given.decode("latin-1") if given else None)
-            reply = await self._reply(scope["method"], head, receive)
+            reply = await self._reply(scope["method"], head, source)
         except ClientGone:
-            return
+            return None
         except Exception as error:  # noqa: BLE001 - the edge: every error ends here, bugs masked
             code = error.code if isinstance(error, HeadroomError) else "INTERNAL"
             reply = told(problem_of(error, scope["method"]), code)
@@ -88,10 +103,9 @@ class Door(ABC, Generic[_I]):
         status, lines, body, outcome, degraded = reply
         lines.append((b"x-correlation-id", correlation_id.encode("latin-1")))
         self._metrics.count(outcome, since, degraded=degraded)
-        await send({"type": "http.response.start", "status": status, "headers": lines})
-        await send({"type": "http.response.body", "body": body})
+        return status, lines, body
 
-    async def _reply(self, method: str, head: Head, receive: Receive) -> Reply:
+    async def _reply(self, method: str, head: Head, source: Receive | bytes) -> Reply:
         if method != "POST":
             raise MethodNotAllowed(method, "POST")
         at_ms = self._now_ms()
@@ -100,12 +114,16 @@ class Door(ABC, Generic[_I]):
         if head.authorization is not None:
             principal = access.recall(head.authorization, at_ms)
         if principal is None:
+            await in_task()
             principal = await access.authenticate(head.authorization, at_ms)
         if self._protection.on:
             self._protection.expect(principal.actor, at_ms)
         expect_json(head)
-        given = self._reader.read(await read_body(receive, head.content_length, MOST_BYTES))
-        at_ms = self._now_ms()  # a body may take its time
+        if isinstance(source, bytes):
+            given = self._reader.read(source)
+        else:
+            given = self._reader.read(await read_body(source, head.content_length, MOST_BYTES))
+            at_ms = self._now_ms()  # a body may take its time
         units = self._units(given)
         principal.expect(self.scope)
         if principal.customer is not None and not self.tokens:

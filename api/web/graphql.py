@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from api.domain.errors import HeadroomError, Unauthenticated
 from api.infra import telemetry
 from api.infra.clock import Clock
+from api.infra.taskless import in_task
 from api.schema.context import Context
 from api.schema.execution import Answer, Executor, refuse
 from api.schema.services import Services
@@ -36,6 +37,8 @@ from api.web.wire import (
     ClientGone,
     HeaderLines,
     MethodNotAllowed,
+    Told,
+    answer,
     expect_json,
     read_body,
     read_head,
@@ -50,6 +53,8 @@ _CORRELATION = b"x-correlation-id"
 
 class GraphQLApp:
     """Answers GraphQL requests; ``development`` shows GraphiQL, and the schema to anybody."""
+
+    taskless = True
 
     def __init__(
         self,
@@ -67,12 +72,21 @@ class GraphQLApp:
         self._clock = clock
         self._protection = protection
         self._development = development
-        self._max_body_bytes = max_body_bytes
+        self.most_bytes = max_body_bytes
         self._max_variables_bytes = max_variables_bytes
         self._metrics = DecisionMetrics("graphql")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; nothing that goes wrong leaves here but as an answer."""
+        said = await self.answer(scope, receive)
+        if said is not None:
+            await answer(send, *said)
+
+    async def answer(self, scope: Scope, source: Receive | bytes) -> Told | None:
+        """Return the answer to one request, None to somebody who has gone.
+
+        ``source`` is its body, or gives it.
+        """
         since = perf_counter()
         headers = scope["headers"]
         found = dict(headers)
@@ -85,21 +99,20 @@ class GraphQLApp:
             if self._development and _asks_for_page(scope, accept):
                 status, lines, body = _OK, list(_PAGE_LINES), PAGE
             else:
-                status, lines, body = await self._told(scope, receive, accept, since)
+                status, lines, body = await self._told(scope, source, accept, since)
         except ClientGone:
-            return
+            return None
         except Exception as error:  # noqa: BLE001 - the edge: every error ends here, bugs masked
             problem = problem_of(error, scope["method"])
             status, lines, body = problem.status, safe(problem.lines), problem.body
         if status >= FAILED:
             failed(scope, status, since)
         lines.append((_CORRELATION, chosen.encode("latin-1")))
-        await send({"type": "http.response.start", "status": status, "headers": lines})
-        await send({"type": "http.response.body", "body": body})
+        return status, lines, body
 
     async def _told(
-        self, scope: Scope, receive: Receive, accept: bytes | None, since: float
-    ) -> tuple[int, HeaderLines, bytes]:
+        self, scope: Scope, source: Receive | bytes, accept: bytes | None, since: float
+    ) -> Told:
         """Return the answer to one request as HTTP tells it."""
         kind = answer_type(accept)
         malformed = False
@@ -108,7 +121,7 @@ class GraphQLApp:
             _expect_method(scope)
             if kind is None:
                 raise NotAcceptable("Accept application/graphql-response+json or application/json.")
-            given = await self._answer(scope, receive, since)
+            given = await self._answer(scope, source, since)
             if given.status == _METHOD_NOT_ALLOWED:
                 more.append((b"allow", b"POST"))
         except HeadroomError as error:
@@ -123,7 +136,7 @@ class GraphQLApp:
         length = (b"content-length", str(len(body)).encode())
         return status, [*_LINES[kind or PLAIN_JSON], length, *more], body
 
-    async def _answer(self, scope: Scope, receive: Receive, since: float) -> Answer:
+    async def _answer(self, scope: Scope, source: Receive | bytes, since: float) -> Answer:
         """Return the answer to a well-formed request. Raises: HeadroomError, for any other."""
         at = self._clock.now()
         at_ms = int(at.timestamp() * 1000)
@@ -131,6 +144,7 @@ class GraphQLApp:
         credential, access = head.authorization, self._services.access
         principal = None if credential is None else access.recall(credential, at_ms)
         if principal is None and not (credential is None and self._development):
+            await in_task()
             principal = await access.authenticate(credential, at_ms)
         if principal is not None:  # else nobody in particular, who may look in development
             self._protection.expect(principal.actor, at_ms)
@@ -138,10 +152,13 @@ class GraphQLApp:
             request = from_query_string(scope["query_string"], self._max_variables_bytes)
         else:
             expect_json(head)
-            body = await read_body(receive, head.content_length, self._max_body_bytes)
+            if isinstance(source, bytes):
+                body = source
+            else:
+                body = await read_body(source, head.content_length, self.most_bytes)
+                at = self._clock.now()  # a body may take its time
+                at_ms = int(at.timestamp() * 1000)
             request = from_body(body, self._max_variables_bytes)
-            at = self._clock.now()  # a body may take its time
-            at_ms = int(at.timestamp() * 1000)
         context = Context(self._services, principal, at, at_ms)
         given = await self._executor.execute(request, context)
         for outcome, degraded in context.decided:

@@ -61,6 +61,7 @@ class ConsumeDoor(QuotaDoor[ConsumeInput]):
 
     name = "consume"
     scope = "consume"
+    taskless = True
 
     async def _decide(
         self,

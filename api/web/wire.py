@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from starlette.types import Receive, Scope, Send
 
 from api.domain.errors import HeadroomError, InvalidInput
 
 HeaderLines = list[tuple[bytes, bytes]]
+Told = tuple[int, HeaderLines, bytes]
+"""A whole answer: status, header lines, body."""
 
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
@@ -45,6 +47,28 @@ class UnsupportedMediaType(HeadroomError):
 
 class ClientGone(Exception):
     """The caller hung up before its request was whole; there is nobody to answer."""
+
+
+class Direct(Protocol):
+    """An ASGI application that also answers requests which came whole without ASGI's messages."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request as ASGI has it."""
+        ...
+
+    @property
+    def most_bytes(self) -> int:
+        """The largest body that it is given so."""
+        ...
+
+    @property
+    def taskless(self) -> bool:
+        """Whether it asks for a task where it needs one."""
+        ...
+
+    def answer(self, scope: Scope, source: bytes) -> Coroutine[Any, Any, Told | None]:
+        """Answer one request. ``scope`` has ``method``, ``path``, ``query_string``, ``headers``."""
+        ...
 
 
 class Head(NamedTuple):

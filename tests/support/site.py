@@ -23,6 +23,7 @@ from api.web.parts import Readiness, Receiving
 from api.web.protection import Protection
 from api.web.readiness import readiness_of
 from api.web.routes import build_app
+from api.web.wire import Direct
 from api.wiring import Core
 from tests.support.clock import FakeClock
 from tests.support.gate import opened
@@ -93,7 +94,7 @@ class Made:
     settings: Settings
     readiness: Mapping[str, Readiness]
     inbox: Receiving | None = None
-    graphql: ASGIApp | None = None
+    graphql: Direct | None = None
 
 
 @dataclass(slots=True)

@@ -52,6 +52,8 @@ class Function:
         exec(compile(source, "<compiled operation>", "exec"), namespace)  # noqa: S102 - as said
         self._root: Callable[[Run], Any] = namespace["root"]
         self._arguments = writer.arguments
+        self.taskless = writer.taskless
+        """Whether each of its resolvers asks for a task where it needs one."""
         self.size = len(source)
 
     def arguments(self, values: Mapping[str, Any]) -> Keywords:

@@ -32,6 +32,7 @@ from api.schema.compiled.kinds import class_of, expecting, iterated, naming
 from api.schema.compiled.leaves import general, leaf_of
 from api.schema.compiled.selection import Selected, Selection
 from api.schema.compiled.unfit import Unsupported
+from api.schema.described import is_taskless
 from api.schema.scopes import Guard
 
 MOST_BYTES = 64 << 10
@@ -82,6 +83,8 @@ class Writer:
         self._objects: dict[tuple[str, tuple[int, ...]], tuple[str, bool]] = {}
         self.arguments: list[Arguments] = []
         """Of the fields that have any; a function finds theirs by their place in ``run.args``."""
+        self.taskless = True
+        """Whether no async resolver is among them but such as are marked so."""
         self.constants: dict[str, Any] = {
             "join": running.join,
             "located": running.located,
@@ -157,6 +160,7 @@ class Writer:
 
     def _async(self, place: _Place) -> str:
         """Write the function of a field whose resolver is async; return its name."""
+        self.taskless = self.taskless and is_taskless(place.own)
         steps = self._complete(place, place.type, "v", "c", "p")
         lines = [*self._guards(place.own), f"v = await {self._call(place)}"]
         if _needs_path(place.type):

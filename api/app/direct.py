@@ -1,0 +1,319 @@
+"""A shorter way through uvicorn for a request that comes whole to a door that takes it so.
+
+uvicorn makes of each request a task, messages, an event and a timer: half of what a decision costs
+here. Where a plain POST comes to such a door (``api.web.wire.Direct``), the door is asked as soon
+as the body is whole, in the callback that brought it, and its answer is one write. All else (other
+paths and methods, bodies in chunks or too large, upgrades, what waits behind another request of its
+connection, the last requests of a process that leaves) is uvicorn's as ever.
+
+To uvicorn an exchange of this kind looks like one of its own: it knows when a response is complete,
+tells it that the caller has gone or that it is to be the last, and queues behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, cast
+
+from starlette.types import Scope
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.server import ServerState
+
+from api.infra.taskless import Taskless
+from api.web.wire import Direct, HeaderLines, Told
+
+log = logging.getLogger(__name__)
+
+Finding = Callable[[bytes], Direct | None]
+"""Given a request's target, returns who may be asked without the messages of ASGI."""
+
+_NAME = re.compile(rb"[a-z0-9-]+")
+_LENGTH = b"content-length"
+_CHUNKED = b"transfer-encoding"
+_CONNECTION = b"connection"
+_CONTROL = bytes({*range(32), 127} - {ord("\t")})
+"""What may not be within a value."""
+_LAST = b"connection: close\r\n"
+_FAILED = (
+    STATUS_LINE[500]
+    + b"content-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\n"
+    + _LAST
+    + b"\r\nInternal Server Error"
+)
+
+
+class DirectProtocol(HttpToolsProtocol):
+    """One connection; ``protocol_of`` makes the kind that finds any door."""
+
+    @staticmethod
+    def _find(_target: bytes) -> Direct | None:
+        return None
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._exchange: _Exchange | None = None
+        self._quiet = True
+        """Whether nothing came since the last answer."""
+        self._quiet_since = 0.0
+
+    def on_message_begin(self) -> None:
+        """Begin a request; what only uvicorn's own way needs is made when it is taken."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_headers_complete(self) -> None:
+        """Choose the way of this request."""
+        # None before the first request, whatever uvicorn's annotation says.
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is None or cycle.response_complete:
+            door = self._find(self.url)
+            if door is not None and self._comes_plain(door.most_bytes):
+                self._exchange = _Exchange(self, door)
+                # It has of a cycle whatever uvicorn asks one for.
+                self.cycle = cast("RequestResponseCycle", self._exchange)
+                return
+        self._exchange = None
+        url, headers, expected = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expected
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body; of such a request it is bounded by its declared length."""
+        exchange = self._exchange
+        if exchange is None:
+            super().on_body(body)
+        else:
+            exchange.body = exchange.body + body if exchange.body else body
+
+    def on_message_complete(self) -> None:
+        """Ask, now that the request is whole."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is None:
+            super().on_message_complete()
+            return
+        scope: Scope = {
+            "type": "http",
+            "method": "POST",
+            "path": self.url.decode("ascii"),
+            "query_string": b"",
+            "headers": self.headers,
+        }
+        exchange.ask(scope)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Notice that the caller has gone; what it asked for runs to its end."""
+        super().connection_lost(exc)
+        self._exchange = None
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+        cycle: object = self.cycle
+        if isinstance(cycle, _Exchange) and cycle.running:
+            # The connection is no more, and a server that stops waits for tasks.
+            self._keep(self.loop.create_task(cycle.over()))
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request of this connection, or wait for it, but not for ever.
+
+        There is one timer, not one a request; it looks how long nothing came.
+        """
+        if self.pipeline:
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        self._quiet = True
+        self._quiet_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection where nothing came for so long."""
+        self.timeout_keep_alive_task = None
+        if not self._quiet:
+            return  # the next answer sets it again
+        left = self._quiet_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                left, self.timeout_keep_alive_handler
+            )
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _unset_keepalive_if_required(self) -> None:
+        # uvicorn says so of whatever comes.
+        self._quiet = False
+
+    def _comes_plain(self, most_bytes: int) -> bool:
+        """Tell whether a request has nothing about it but its lines and a body of a known size."""
+        parser, lines = self.parser, dict(self.headers)
+        length = lines.get(_LENGTH, b"")
+        return (
+            parser.get_method() == b"POST"
+            and length.isdigit()
+            and len(length) < 16  # noqa: PLR2004 - digits of any size that is allowed
+            and int(length) <= most_bytes
+            and _CHUNKED not in lines
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and not self.root_path
+            and self.limit_concurrency is None
+            and _heads.begin(self.server_state.default_headers) is not None
+        )
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+def protocol_of(find: Finding) -> type[DirectProtocol]:
+    """Return the protocol, for uvicorn, of an application that finds its doors so."""
+    return type("_DirectProtocol", (DirectProtocol,), {"_find": staticmethod(find)})
+
+
+class _Heard:
+    """Stands for the event by which uvicorn wakes what waits for more; here nothing does."""
+
+    def set(self) -> None:
+        """Wake nobody."""
+
+
+class _Exchange(Taskless[Told | None]):
+    """One request and its answer."""
+
+    __slots__ = (
+        "_begin",
+        "_door",
+        "_over",
+        "_protocol",
+        "body",
+        "disconnected",
+        "keep_alive",
+        "response_complete",
+    )
+    message_event: ClassVar = _Heard()
+
+    def __init__(self, protocol: DirectProtocol, door: Direct) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self._door = door
+        self._begin = protocol.server_state.default_headers
+        self._over: asyncio.Event | None = None
+        self.body = b""
+        self.disconnected = False
+        self.keep_alive = True
+        self.response_complete = False
+
+    def ask(self, scope: Scope) -> None:
+        """Ask the door; perhaps it has answered when this returns."""
+        door = self._door
+        self.begin(door.answer(scope, self.body), in_task=not door.taskless)
+
+    async def over(self) -> None:
+        """Return once the door has answered."""
+        self._over = asyncio.Event()
+        await self._over.wait()
+
+    def handed_over(self, task: asyncio.Task[Any]) -> None:
+        """Have a server that stops wait for ``task``."""
+        self._protocol._keep(task)  # noqa: SLF001 - of this file
+
+    def ended(self, value: Told | None, error: BaseException | None) -> None:
+        """Send the answer, if somebody is there still."""
+        if self._over is not None:
+            self._over.set()
+        if error is not None:
+            log.error("a door failed", exc_info=error)
+        protocol = self._protocol
+        if self.disconnected or protocol.transport.is_closing():
+            return
+        whole = None
+        if value is not None and error is None:
+            whole = _heads.written(self._begin, value, last=not self.keep_alive)
+            if whole is None:
+                log.error("an answer breaks the rules of HTTP: %r", value[:2])
+        if whole is None:
+            self.keep_alive = False
+            whole = _FAILED
+        self.response_complete = True
+        protocol.transport.write(whole)
+        if not self.keep_alive:
+            protocol.transport.close()
+        protocol.on_response_complete()
+
+
+class _Heads:
+    """Writes answers; what all have in common is put together once, until uvicorn changes it."""
+
+    def __init__(self) -> None:
+        self._known: HeaderLines = []
+        self._begin: bytes | None = b""
+
+    def begin(self, lines: HeaderLines) -> bytes | None:
+        """Return the lines that every answer begins with; None where one is of the connection."""
+        if lines is not self._known:
+            names = [name.lower() for name, _ in lines]
+            self._known = lines
+            self._begin = (
+                None if _CONNECTION in names else b"".join([b"%b: %b\r\n" % line for line in lines])
+            )
+        return self._begin
+
+    def written(self, begin: HeaderLines, told: Told, *, last: bool) -> bytes | None:
+        """Return a whole answer; None where its lines break a rule, or do not fit its body."""
+        status, lines, body = told
+        names, values = zip(*lines, strict=True)
+        form = _form(status, names)
+        if form is None:
+            return None
+        template, place = form
+        head = template % values
+        first = self.begin(begin) or b""
+        if values[place] != b"%d" % len(body) or len(head) - len(
+            head.translate(None, _CONTROL)
+        ) != 2 * len(names):
+            return None
+        more = _LAST if last else b""
+        return b"%b%b%b%b\r\n%b" % (STATUS_LINE[status], first, head, more, body)
+
+
+_heads = _Heads()
+
+
+@lru_cache(maxsize=256)
+def _form(status: int, names: Sequence[bytes]) -> tuple[bytes, int] | None:
+    """Return lines with a place for each value, and the length's place; None for odd names."""
+    if (
+        status not in STATUS_LINE
+        or names.count(_LENGTH) != 1
+        or _CONNECTION in names
+        or _CHUNKED in names
+        or not all(map(_NAME.fullmatch, names))
+    ):
+        return None
+    return b"".join([name + b": %b\r\n" for name in names]), names.index(_LENGTH)
