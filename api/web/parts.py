@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
+from starlette.types import ASGIApp
+
 from api.billing.inbox import Accepted, Refused
 from api.domain.catalog import Feature
 from api.domain.decision import Decision
@@ -15,7 +17,6 @@ from api.gates.outcome import Consumption, Denied
 from api.infra.clock import Clock
 from api.infra.settings import Settings
 from api.web.protection import Protection
-from api.web.wire import Direct
 
 Readiness = Callable[[datetime], Awaitable[str | None]]
 """Says in a sentence why one part cannot serve at this instant; None: it can."""
@@ -164,6 +165,6 @@ class Parts(Protocol):
         ...
 
     @property
-    def graphql(self) -> Direct | None:
+    def graphql(self) -> ASGIApp | None:
         """Speaks GraphQL."""
         ...

@@ -37,10 +37,12 @@ class Application:
     """
 
     def __init__(
-        self, doors: Mapping[str, Direct], others: ASGIApp, log: AccessLog | None = None
+        self, doors: Mapping[str, ASGIApp], others: ASGIApp, log: AccessLog | None = None
     ) -> None:
-        self._doors: Mapping[str, ASGIApp] = doors
-        self._direct = {path.encode(): door for path, door in doors.items()}
+        self._doors = doors
+        self._direct = {
+            path.encode(): door for path, door in doors.items() if isinstance(door, Direct)
+        }
         self._others = others
         self._log = log
         self._unlogged = 0 if log is None else log.gap()
@@ -83,7 +85,7 @@ def build_app(parts: Parts) -> Application:
     if parts.graphql is not None and parts.settings.development:
         routes.append(graphiql.files())
     others = Router(routes, redirect_slashes=False)
-    doors: dict[str, Direct] = {
+    doors: dict[str, ASGIApp] = {
         "/v1/check": CheckDoor(CheckInput, parts),
         "/v1/consume": ConsumeDoor(ConsumeInput, parts),
         "/v1/release": ReleaseDoor(ReleaseInput, parts),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from starlette.types import Receive, Scope, Send
 
@@ -49,6 +49,7 @@ class ClientGone(Exception):
     """The caller hung up before its request was whole; there is nobody to answer."""
 
 
+@runtime_checkable
 class Direct(Protocol):
     """An ASGI application that also answers requests which came whole without ASGI's messages."""
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from starlette.types import ASGIApp
+
 from api.billing.inbox import Inbox
 from api.domain.errors import Unavailable
 from api.gates.access import Access
@@ -18,7 +20,6 @@ from api.web.parts import Readiness
 from api.web.protection import Protection
 from api.web.readiness import readiness_of
 from api.web.routes import Application, build_app
-from api.web.wire import Direct
 from api.wiring.credentials import access_of
 from api.wiring.foundation import core, engines_of
 from api.wiring.graphql import graphql_of
@@ -38,7 +39,7 @@ class WebParts:
     protection: Protection
     readiness: Mapping[str, Readiness]
     inbox: Inbox | None
-    graphql: Direct | None
+    graphql: ASGIApp | None
 
 
 @asynccontextmanager

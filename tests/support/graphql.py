@@ -16,6 +16,7 @@ from api.wiring.payments import inbox_of, stripe_of
 from tests.support.clock import FakeClock
 from tests.support.gate import opened
 from tests.support.stripe_events import SECRET
+from tests.support.transport import AsServed
 
 Answer: TypeAlias = dict[str, Any]
 
@@ -155,7 +156,8 @@ async def served(
         access = await access_of(core)
         stripe = await stack.enter_async_context(stripe_of(core.settings))
         inbox = inbox_of(core, stripe)
-        transport = httpx.ASGITransport(app=graphql_of(core, access, inbox, stripe=stripe))
+        app = graphql_of(core, access, inbox, stripe=stripe)
+        transport = AsServed(app, app)
         async with httpx.AsyncClient(transport=transport, base_url="http://headroom") as http:
             api = Api(core, access, inbox, http, "", clock)
             api.admin = await api.key("admin")

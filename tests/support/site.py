@@ -23,10 +23,10 @@ from api.web.parts import Readiness, Receiving
 from api.web.protection import Protection
 from api.web.readiness import readiness_of
 from api.web.routes import build_app
-from api.web.wire import Direct
 from api.wiring import Core
 from tests.support.clock import FakeClock
 from tests.support.gate import opened
+from tests.support.transport import AsServed
 
 SECRET = "a-secret-for-tokens-in-these-tests"
 
@@ -94,7 +94,7 @@ class Made:
     settings: Settings
     readiness: Mapping[str, Readiness]
     inbox: Receiving | None = None
-    graphql: Direct | None = None
+    graphql: ASGIApp | None = None
 
 
 @dataclass(slots=True)
@@ -140,8 +140,7 @@ class Site:
 
 
 def client_of(app: ASGIApp) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
-    return httpx.AsyncClient(transport=transport, base_url="http://headroom.test")
+    return httpx.AsyncClient(transport=AsServed(app), base_url="http://headroom.test")
 
 
 @asynccontextmanager

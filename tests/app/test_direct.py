@@ -1,0 +1,431 @@
+"""The shorter way through uvicorn, beside its own: byte for byte the same answers.
+
+Whatever a new version of uvicorn changes of what it relies on shows here: in the bytes, in what is
+noted of the answer, or in who was asked how.
+"""
+
+import asyncio
+import gc
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import uvicorn
+from hypothesis import example, given
+from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from api.app.direct import DirectProtocol, protocol_of
+from api.infra.taskless import in_task
+from api.web.wire import Told, answer, read_body
+
+DATE = (b"date", b"Sat, 21 Nov 2026 17:00:00 GMT")
+CLOSE = (b"connection", b"close")
+LENGTH = (b"content-length", b"5")
+PATH = b"/v1/check"
+POST = b"POST /v1/check HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}"
+OK: Told = (200, [LENGTH], b"hello")
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    @property
+    def text(self) -> bytes:
+        return b"".join(self.writes)
+
+
+class Door:
+    """Answers what it is told to, and notes how it was asked."""
+
+    most_bytes = 20
+    taskless = True
+
+    def __init__(self, told: Told | Exception = OK, *, wait: asyncio.Event | None = None) -> None:
+        self.told = told
+        self.wait = wait
+        self.whole: list[bytes] = []
+        """Bodies that came without messages."""
+        self.asked: list[tuple[object, ...]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        said = await self.answer(scope, receive)
+        if said is not None:
+            await answer(send, *said)
+
+    async def answer(self, scope: Scope, source: Receive | bytes) -> Told | None:
+        if isinstance(source, bytes):
+            self.whole.append(source)
+            body = source
+        else:
+            body = await read_body(source, 0, 1000)
+        headers = tuple(scope["headers"])
+        self.asked.append((scope["method"], scope["path"], scope["query_string"], headers, body))
+        if self.wait is not None:
+            await in_task()
+            await self.wait.wait()
+        if isinstance(self.told, Exception):
+            raise self.told
+        status, lines, said = self.told
+        return status, list(lines), said
+
+
+@dataclass
+class Said:
+    """What a client was told, and what uvicorn knows of it afterwards."""
+
+    text: bytes
+    closed: bool
+    answers: int
+    complete: bool
+    asked: list[tuple[object, ...]]
+    writes: int = field(compare=False)
+    whole: list[bytes] = field(compare=False)
+
+
+def connected(
+    door: Door, *, direct: bool, defaults: Iterable[tuple[bytes, bytes]] = ()
+) -> tuple[HttpToolsProtocol, Wire]:
+    """Return a connection to a server with that door, and what carries it."""
+    kind = protocol_of({PATH: door}.get) if direct else HttpToolsProtocol
+    config = uvicorn.Config(
+        door, interface="asgi3", http=kind, lifespan="off", log_config=None, access_log=False
+    )
+    config.proxy_headers = False
+    state = ServerState()
+    state.default_headers = [DATE, *defaults]
+    wire = Wire()
+    protocol = kind(config, state, {})
+    protocol.connection_made(wire)
+    return protocol, wire
+
+
+async def receive(protocol: HttpToolsProtocol, *parts: bytes) -> None:
+    """Let parts arrive as they do, in callbacks of the event loop: nobody's task."""
+    for part in parts:
+        if not protocol.transport.is_closing():
+            asyncio.get_running_loop().call_soon(protocol.data_received, part)
+            await asyncio.sleep(0)
+
+
+async def ended(protocol: HttpToolsProtocol) -> None:
+    """Wait for all that runs."""
+    async with asyncio.timeout(5):
+        while protocol.tasks or getattr(protocol.cycle, "running", False):
+            await asyncio.gather(*protocol.tasks)
+            await asyncio.sleep(0)
+
+
+async def said(
+    door: Door,
+    *parts: bytes,
+    direct: bool,
+    defaults: Iterable[tuple[bytes, bytes]] = (),
+    meanwhile: Callable[[HttpToolsProtocol], None] = lambda _: None,
+) -> Said:
+    """Return the answers to what one client sends."""
+    protocol, wire = connected(door, direct=direct, defaults=defaults)
+    await receive(protocol, *parts)
+    meanwhile(protocol)
+    await ended(protocol)
+    complete = protocol.cycle.response_complete
+    answers, closed = protocol.server_state.total_requests, wire.closed
+    protocol.connection_lost(None)
+    return Said(wire.text, closed, answers, complete, door.asked, len(wire.writes), door.whole)
+
+
+async def both(make: Callable[[], Door], *parts: bytes, **more: Any) -> Said:
+    """Have it said both ways; return what the shorter one came to, where they agree."""
+    theirs = await said(make(), *parts, direct=False, **more)
+    ours = await said(make(), *parts, direct=True, **more)
+    assert ours == theirs
+    return ours
+
+
+PLAIN: dict[str, Told] = {
+    "an answer": OK,
+    "an empty one": (200, [(b"content-length", b"0")], b""),
+    "a denial": (429, [(b"retry-after", b"5"), LENGTH], b"hello"),
+    "one with a tab": (200, [LENGTH, (b"x-odd", b"a\tb")], b"hello"),
+    "one beyond ASCII": (200, [LENGTH, (b"x-odd", "é\x85".encode("latin-1"))], b"hello"),
+    "one with two lines of a name": (200, [(b"vary", b"a"), (b"vary", b"b"), LENGTH], b"hello"),
+    "one with a percent sign": (200, [LENGTH, (b"x-odd", b"100%b")], b"hello"),
+}
+BROKEN: dict[str, Told] = {
+    "a line break": (200, [LENGTH, (b"x-odd", b"a\r\nset-cookie: b")], b"hello"),
+    "a feed": (200, [LENGTH, (b"x-odd", b"a\nb")], b"hello"),
+    "a NUL": (200, [LENGTH, (b"x-odd", b"a\0b")], b"hello"),
+    "an odd name": (200, [LENGTH, (b"x odd", b"a")], b"hello"),
+}
+
+
+@pytest.mark.parametrize("told", PLAIN.values(), ids=PLAIN)
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_whole_request_is_answered_as_by_uvicorn_in_one_write(
+    told: Told, times: int
+) -> None:
+    ours = await both(lambda: Door(told), POST * times)
+    assert ours.text.count(b"HTTP/1.1 ") == ours.answers == ours.writes == times
+    assert ours.whole[0] == b"{}"
+
+
+@given(st.lists(st.integers(1, 3 * len(POST)), max_size=6))
+def test_a_request_may_come_in_any_pieces(cuts: list[int]) -> None:
+    sent = POST * 3
+    places = [0, *sorted(cuts), len(sent)]
+    parts = [sent[a:b] for a, b in pairwise(places) if a < b]
+    ours = asyncio.run(both(Door, *parts))
+    assert (ours.answers, ours.closed) == (3, False)
+
+
+NOT_PLAIN = {
+    "get": b"GET /v1/check HTTP/1.1\r\nHost: test\r\n\r\n",
+    "head": b"HEAD /v1/check HTTP/1.1\r\nHost: test\r\n\r\n",
+    "put": POST.replace(b"POST", b"PUT"),
+    "1.0": POST.replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "the last": POST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+    "no body": b"POST /v1/check HTTP/1.1\r\nHost: test\r\n\r\n",
+    "continue": POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"),
+    "chunks": b"POST /v1/check HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2\r\n{}\r\n0\r\n\r\n",
+    "too large": POST.replace(b"Length: 2", b"Length: 21").replace(b"{}", b"{" + b" " * 19 + b"}"),
+    "a query": POST.replace(b"/check", b"/check?a=1"),
+    "an escape": POST.replace(b"/check", b"/%63heck"),
+    "another path": POST.replace(b"/check", b"/chess"),
+    "an upgrade": POST.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"),
+    "no HTTP": b"hello\r\n\r\n",
+    "two lengths": POST.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("request_", NOT_PLAIN.values(), ids=NOT_PLAIN)
+async def test_whatever_is_not_plain_goes_the_usual_way(request_: bytes) -> None:
+    theirs, wire = connected(Door(), direct=False)
+    await receive(theirs, request_)
+    await ended(theirs)
+    door = Door()
+    ours, other = connected(door, direct=True)
+    await receive(ours, request_)
+    await ended(ours)
+    assert (other.text, other.closed) == (wire.text, wire.closed)
+    assert door.whole == []
+
+
+@pytest.mark.parametrize("told", BROKEN.values(), ids=BROKEN)
+async def test_an_answer_that_breaks_out_of_its_line_is_a_500(told: Told) -> None:
+    ours = await said(Door(told), POST, direct=True)
+    assert ours.text.startswith(b"HTTP/1.1 500 ")
+    assert b"set-cookie" not in ours.text
+    assert ours.closed
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        (200, [(b"content-length", b"4")], b"hello"),
+        (200, [LENGTH, LENGTH], b"hello"),
+        (200, [(b"vary", b"a")], b"hello"),
+        (200, [LENGTH, CLOSE], b"hello"),
+        (999, [LENGTH], b"hello"),
+    ],
+)
+async def test_an_answer_that_does_not_fit_is_a_500(told: Told) -> None:
+    assert (await said(Door(told), POST, direct=True)).text.startswith(b"HTTP/1.1 500 ")
+
+
+@given(st.binary(max_size=8))
+@example(b"a\r\nset-cookie: b")
+@example(b"a\x7f")
+def test_a_value_passes_where_uvicorn_lets_it_pass(value: bytes) -> None:
+    def make() -> Door:
+        return Door((200, [LENGTH, (b"x-odd", value)], b"hello"))
+
+    theirs = asyncio.run(said(make(), POST, direct=False))
+    ours = asyncio.run(said(make(), POST, direct=True))
+    if theirs.answers:
+        assert ours == theirs
+    else:  # it hangs up without a word
+        assert ours.text.startswith(b"HTTP/1.1 500 ")
+
+
+async def test_a_door_that_fails_is_a_500_and_the_end_of_its_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ours = await said(Door(RuntimeError("a bug")), POST, direct=True)
+    theirs = await said(Door(RuntimeError("a bug")), POST, direct=False)
+    assert ours.closed
+    assert theirs.closed
+    assert ours.text.startswith(b"HTTP/1.1 500 ")
+    assert ours.text.partition(b"\r\n\r\n")[2] == theirs.text.partition(b"\r\n\r\n")[2]
+    assert "a door failed" in caplog.text
+
+
+async def test_requests_behind_one_that_waits_are_answered_in_their_order() -> None:
+    wait = asyncio.Event()
+    door = Door(wait=wait)
+    protocol, wire = connected(door, direct=True)
+    await receive(protocol, POST + NOT_PLAIN["get"] + POST)
+    assert [asked[0] for asked in door.asked] == ["POST"]
+    assert wire.text == b""
+    wait.set()
+    await ended(protocol)
+    assert [asked[0] for asked in door.asked] == ["POST", "GET", "POST"]
+    assert wire.text.count(b"HTTP/1.1 200") == 3
+
+
+async def test_a_process_that_leaves_says_so_in_what_is_under_way_and_in_what_comes() -> None:
+    def leave(protocol: HttpToolsProtocol) -> None:
+        protocol.cycle.keep_alive = False
+
+    wait = asyncio.Event()
+    asyncio.get_running_loop().call_soon(wait.set)
+    under_way = await said(Door(wait=wait), POST, direct=True, meanwhile=leave)
+    to_come = await said(Door(), POST, direct=True, defaults=[CLOSE])
+    begun = await said(Door(), POST[:-1], direct=True, meanwhile=leave)
+    for told in (under_way, to_come):
+        assert told.text.count(b"connection: close\r\n") == 1
+        assert told.text.endswith(b"\r\n\r\nhello")
+        assert told.closed
+    assert under_way.whole == [b"{}"]
+    assert to_come.whole == begun.whole == []
+
+
+async def test_a_request_whose_body_never_ends_is_asked_of_nobody() -> None:
+    door = Door()
+    protocol, wire = connected(door, direct=True)
+    await receive(protocol, POST[:-1])
+    protocol.connection_lost(None)
+    assert (door.asked, wire.text, protocol.tasks) == ([], b"", set())
+
+
+class Waits(Door):
+    """Waits for a future, as a door waits for the counters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def answer(self, scope: Scope, source: Receive | bytes) -> Told | None:
+        await self.reply
+        return await super().answer(scope, source)
+
+
+async def test_what_somebody_asked_who_has_gone_runs_to_its_end_and_is_waited_for() -> None:
+    door = Waits()
+    protocol, wire = connected(door, direct=True)
+    await receive(protocol, POST)
+    assert protocol.tasks == set()
+    protocol.connection_lost(ConnectionResetError())
+    (waiting,) = protocol.tasks
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    door.reply.set_result(None)
+    await ended(protocol)
+    assert door.whole == [b"{}"]
+    assert wire.text == b""
+
+
+async def test_a_door_that_needs_a_task_gets_one() -> None:
+    class Needs(Door):
+        taskless = False
+
+        async def answer(self, scope: Scope, source: Receive | bytes) -> Told | None:
+            async with asyncio.timeout(5):
+                return await super().answer(scope, source)
+
+    ours = await both(Needs, POST)
+    assert ours.text.endswith(b"hello")
+
+
+async def test_an_exchange_leaves_no_cyclic_garbage() -> None:
+    door = Waits()
+    protocol, wire = connected(door, direct=True)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            door.reply = asyncio.get_running_loop().create_future()
+            await receive(protocol, POST)
+            door.reply.set_result(None)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert len(wire.writes) == 20
+        door.reply = asyncio.get_running_loop().create_future()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+class Loop:
+    """A loop's time, and its timers."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        self.timers.append((self.now + seconds, call))
+        return asyncio.TimerHandle(0.0, call, (), asyncio.get_running_loop())
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        return asyncio.get_running_loop().create_task(coroutine)
+
+    def pass_(self, seconds: float) -> None:
+        """Let time pass, and what was to happen meanwhile."""
+        self.now += seconds
+        for at, call in list(self.timers):
+            if at <= self.now:
+                self.timers.remove((at, call))
+                call()
+
+
+async def test_a_connection_on_which_nothing_comes_is_closed_by_one_timer() -> None:
+    protocol, wire = connected(Door(), direct=True)
+    assert isinstance(protocol, DirectProtocol)
+    loop = Loop()
+    protocol.loop = loop  # type: ignore[assignment] # as much of a loop as is used
+    protocol.timeout_keep_alive = 5
+    for _ in range(3):
+        await receive(protocol, POST)
+        loop.pass_(3)
+    assert len(wire.writes) == 3
+    assert len(loop.timers) == 1
+    loop.pass_(1)
+    assert not wire.closed
+    # A request that is coming in is not cut off, however slowly it comes.
+    await receive(protocol, POST[:20])
+    loop.pass_(60)
+    assert not wire.closed
+    await receive(protocol, POST[20:])
+    assert len(wire.writes) == 4
+    loop.pass_(4)
+    assert not wire.closed
+    loop.pass_(2)
+    assert wire.closed
