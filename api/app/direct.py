@@ -3,7 +3,7 @@
 uvicorn makes of each request a task, messages, an event and a timer: half of what a decision costs
 here. Where a plain POST comes to such a door (``api.web.wire.Direct``), the door is asked as soon
 as the body is whole, in the callback that brought it, and its answer is one write. All else (other
-paths and methods, bodies in chunks or too large, upgrades, what waits behind another request of its
+paths and methods, bodies that are too large, upgrades, what waits behind another request of its
 connection, the last requests of a process that leaves) is uvicorn's as ever.
 
 To uvicorn an exchange of this kind looks like one of its own: it knows when a response is complete,
@@ -67,6 +67,7 @@ class DirectProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._exchange: _Exchange | None = None
+        self._unbounded = self.limit_concurrency is None and not self.root_path
         self._quiet = True
         """Whether nothing came since the last answer."""
         self._quiet_since = 0.0
@@ -81,27 +82,33 @@ class DirectProtocol(HttpToolsProtocol):
         """Choose the way of this request."""
         # None before the first request, whatever uvicorn's annotation says.
         cycle = cast("RequestResponseCycle | None", self.cycle)
-        if cycle is None or cycle.response_complete:
+        if (cycle is None or cycle.response_complete) and self._comes_plain():
             door = self._find(self.url)
-            if door is not None and self._comes_plain(door.most_bytes):
+            if door is not None:
                 self._exchange = _Exchange(self, door)
                 # It has of a cycle whatever uvicorn asks one for.
                 self.cycle = cast("RequestResponseCycle", self._exchange)
                 return
-        self._exchange = None
-        url, headers, expected = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expected
-        self.headers.extend(headers)
-        super().on_headers_complete()
+        self._go_the_usual_way()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body; of such a request it is bounded by its declared length."""
+        """Take a part of a body; a large one goes the usual way after all."""
         exchange = self._exchange
         if exchange is None:
             super().on_body(body)
+        elif len(exchange.body) + len(body) > exchange.door.most_bytes:
+            begun = exchange.body
+            exchange.response_complete = True
+            self._go_the_usual_way()
+            self.cycle.keep_alive = self.cycle.keep_alive and exchange.keep_alive
+            super().on_body(bytes(begun) + body)
+        elif not exchange.body:
+            exchange.body = body
         else:
-            exchange.body = exchange.body + body if exchange.body else body
+            # Many small parts shall not cost the square of them.
+            if isinstance(exchange.body, bytes):
+                exchange.body = bytearray(exchange.body)
+            exchange.body += body
 
     def on_message_complete(self) -> None:
         """Ask, now that the request is whole."""
@@ -166,23 +173,26 @@ class DirectProtocol(HttpToolsProtocol):
         # uvicorn says so of whatever comes.
         self._quiet = False
 
-    def _comes_plain(self, most_bytes: int) -> bool:
-        """Tell whether a request has nothing about it but its lines and a body of a known size."""
-        parser, lines = self.parser, dict(self.headers)
-        length = lines.get(_LENGTH, b"")
+    def _go_the_usual_way(self) -> None:
+        """Let uvicorn begin the request whose head has come."""
+        self._exchange = None
+        url, headers, expected = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expected
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+    def _comes_plain(self) -> bool:
+        """Tell whether a request wants nothing of its connection but an answer."""
+        parser = self.parser
         return (
-            parser.get_method() == b"POST"
-            and length.isdigit()
-            and len(length) < 16  # noqa: PLR2004 - digits of any size that is allowed
-            and int(length) <= most_bytes
-            and _CHUNKED not in lines
+            self._unbounded
+            and parser.get_method() == b"POST"
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not parser.should_upgrade()
             and not self.expect_100_continue
             and not self.flow.write_paused
-            and not self.root_path
-            and self.limit_concurrency is None
             and _heads.begin(self.server_state.default_headers) is not None
         )
 
@@ -208,11 +218,11 @@ class _Exchange(Taskless[Told | None]):
 
     __slots__ = (
         "_begin",
-        "_door",
         "_over",
         "_protocol",
         "body",
         "disconnected",
+        "door",
         "keep_alive",
         "response_complete",
     )
@@ -221,18 +231,19 @@ class _Exchange(Taskless[Told | None]):
     def __init__(self, protocol: DirectProtocol, door: Direct) -> None:
         super().__init__()
         self._protocol = protocol
-        self._door = door
+        self.door = door
         self._begin = protocol.server_state.default_headers
         self._over: asyncio.Event | None = None
-        self.body = b""
+        self.body: bytes | bytearray = b""
         self.disconnected = False
         self.keep_alive = True
         self.response_complete = False
 
     def ask(self, scope: Scope) -> None:
         """Ask the door; perhaps it has answered when this returns."""
-        door = self._door
-        self.begin(door.answer(scope, self.body), in_task=not door.taskless)
+        door, body = self.door, self.body
+        whole = body if isinstance(body, bytes) else bytes(body)
+        self.begin(door.answer(scope, whole), in_task=not door.taskless)
 
     async def over(self) -> None:
         """Return once the door has answered."""

@@ -12,11 +12,12 @@ from time import perf_counter
 from starlette.types import Receive, Scope, Send
 
 from api.domain.errors import HeadroomError, Unauthenticated
+from api.gates.principal import Principal
 from api.infra import telemetry
 from api.infra.clock import Clock
 from api.infra.taskless import in_task
 from api.schema.context import Context
-from api.schema.execution import Answer, Executor, refuse
+from api.schema.execution import Executor, GraphQLRequest, refuse
 from api.schema.services import Services
 from api.web.access_log import FAILED, failed
 from api.web.decision_metrics import DecisionMetrics
@@ -35,6 +36,7 @@ from api.web.problems import problem_of
 from api.web.protection import Protection
 from api.web.wire import (
     ClientGone,
+    Head,
     HeaderLines,
     MethodNotAllowed,
     Told,
@@ -88,18 +90,14 @@ class GraphQLApp:
         ``source`` is its body, or gives it.
         """
         since = perf_counter()
-        headers = scope["headers"]
-        found = dict(headers)
+        found = dict(scope["headers"])
         correlation = found.get(_CORRELATION)
         chosen = telemetry.correlate(correlation.decode("latin-1") if correlation else None)
         try:
-            accept = found.get(_ACCEPT)
-            if len(found) != len(headers):  # some line is sent twice, and the first one counts
-                accept = next((value for name, value in headers if name == _ACCEPT), None)
-            if self._development and _asks_for_page(scope, accept):
+            if self._development and _asks_for_page(scope, _accepted(scope, found)):
                 status, lines, body = _OK, list(_PAGE_LINES), PAGE
             else:
-                status, lines, body = await self._told(scope, source, accept, since)
+                status, lines, body = await self._told(scope, source, found, since)
         except ClientGone:
             return None
         except Exception as error:  # noqa: BLE001 - the edge: every error ends here, bugs masked
@@ -111,17 +109,36 @@ class GraphQLApp:
         return status, lines, body
 
     async def _told(
-        self, scope: Scope, source: Receive | bytes, accept: bytes | None, since: float
+        self, scope: Scope, source: Receive | bytes, found: Mapping[bytes, bytes], since: float
     ) -> Told:
-        """Return the answer to one request as HTTP tells it."""
-        kind = answer_type(accept)
+        """Return the answer to one request as HTTP tells it; ``found`` are its lines by name."""
+        kind = answer_type(_accepted(scope, found))
         malformed = False
         more: HeaderLines = []
         try:
             _expect_method(scope)
             if kind is None:
                 raise NotAcceptable("Accept application/graphql-response+json or application/json.")
-            given = await self._answer(scope, source, since)
+            at = self._clock.now()
+            at_ms = int(at.timestamp() * 1000)
+            head = read_head(scope["headers"], found)
+            principal = self._recalled(head.authorization, at_ms)
+            if principal is None and not (head.authorization is None and self._development):
+                await in_task()
+                principal = await self._services.access.authenticate(head.authorization, at_ms)
+            if principal is not None:  # else nobody in particular, who may look in development
+                self._protection.expect(principal.actor, at_ms)
+            if isinstance(source, bytes):
+                expect_json(head)
+                request = from_body(source, self._max_variables_bytes)
+            else:
+                request = await self._received(scope, head, source)
+                at = self._clock.now()  # a body may take its time
+                at_ms = int(at.timestamp() * 1000)
+            context = Context(self._services, principal, at, at_ms)
+            given = await self._executor.execute(request, context)
+            for outcome, degraded in context.decided:
+                self._metrics.count(outcome, since, degraded=degraded)
             if given.status == _METHOD_NOT_ALLOWED:
                 more.append((b"allow", b"POST"))
         except HeadroomError as error:
@@ -136,34 +153,24 @@ class GraphQLApp:
         length = (b"content-length", str(len(body)).encode())
         return status, [*_LINES[kind or PLAIN_JSON], length, *more], body
 
-    async def _answer(self, scope: Scope, source: Receive | bytes, since: float) -> Answer:
-        """Return the answer to a well-formed request. Raises: HeadroomError, for any other."""
-        at = self._clock.now()
-        at_ms = int(at.timestamp() * 1000)
-        head = read_head(scope["headers"])
-        credential, access = head.authorization, self._services.access
-        principal = None if credential is None else access.recall(credential, at_ms)
-        if principal is None and not (credential is None and self._development):
-            await in_task()
-            principal = await access.authenticate(credential, at_ms)
-        if principal is not None:  # else nobody in particular, who may look in development
-            self._protection.expect(principal.actor, at_ms)
+    async def _received(self, scope: Scope, head: Head, receive: Receive) -> GraphQLRequest:
+        """Return what is asked in a URL, or in a body that is still coming."""
         if scope["method"] == "GET":
-            request = from_query_string(scope["query_string"], self._max_variables_bytes)
-        else:
-            expect_json(head)
-            if isinstance(source, bytes):
-                body = source
-            else:
-                body = await read_body(source, head.content_length, self.most_bytes)
-                at = self._clock.now()  # a body may take its time
-                at_ms = int(at.timestamp() * 1000)
-            request = from_body(body, self._max_variables_bytes)
-        context = Context(self._services, principal, at, at_ms)
-        given = await self._executor.execute(request, context)
-        for outcome, degraded in context.decided:
-            self._metrics.count(outcome, since, degraded=degraded)
-        return given
+            return from_query_string(scope["query_string"], self._max_variables_bytes)
+        expect_json(head)
+        body = await read_body(receive, head.content_length, self.most_bytes)
+        return from_body(body, self._max_variables_bytes)
+
+    def _recalled(self, credential: bytes | None, at_ms: int) -> Principal | None:
+        return None if credential is None else self._services.access.recall(credential, at_ms)
+
+
+def _accepted(scope: Scope, found: Mapping[bytes, bytes]) -> bytes | None:
+    """Return what type of answer is taken; of several such lines the first one counts."""
+    headers = scope["headers"]
+    if len(found) == len(headers):
+        return found.get(_ACCEPT)
+    return next((value for name, value in headers if name == _ACCEPT), None)
 
 
 def _asks_for_page(scope: Scope, accept: bytes | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from starlette.types import Receive, Scope, Send
@@ -93,12 +93,15 @@ _ONCE = (
 )
 
 
-def read_head(lines: Sequence[tuple[bytes, bytes]]) -> Head:
-    """Pick out the lines that matter.
+def read_head(
+    lines: Sequence[tuple[bytes, bytes]], found: Mapping[bytes, bytes] | None = None
+) -> Head:
+    """Pick out the lines that matter; ``found`` are the same ones by their names.
 
     Raises: InvalidInput, for one that is sent twice: which of the two is meant is anybody's guess.
     """
-    found = dict(lines)
+    if found is None:
+        found = dict(lines)
     if len(found) != len(lines):
         names = [name for name, _ in lines]
         for name in _ONCE:

@@ -202,22 +202,37 @@ def test_a_request_may_come_in_any_pieces(cuts: list[int]) -> None:
     assert (ours.answers, ours.closed) == (3, False)
 
 
+CHUNKS = (
+    b"POST /v1/check HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2\r\n{}\r\n1\r\n \r\n1\r\n \r\n0\r\n\r\n"
+)
+ALSO_WHOLE = {
+    "no body": b"POST /v1/check HTTP/1.1\r\nHost: test\r\n\r\n",
+    "chunks": CHUNKS,
+    "as large as may be": POST.replace(b"Length: 2", b"Length: 20").replace(b"{}", b"{}" * 10),
+}
+
+
+@pytest.mark.parametrize("request_", ALSO_WHOLE.values(), ids=ALSO_WHOLE)
+async def test_a_body_is_whole_however_it_comes(request_: bytes) -> None:
+    ours = await both(Door, request_, POST)
+    assert len(ours.whole) == ours.answers == 2
+
+
 NOT_PLAIN = {
     "get": b"GET /v1/check HTTP/1.1\r\nHost: test\r\n\r\n",
     "head": b"HEAD /v1/check HTTP/1.1\r\nHost: test\r\n\r\n",
     "put": POST.replace(b"POST", b"PUT"),
     "1.0": POST.replace(b"HTTP/1.1", b"HTTP/1.0"),
     "the last": POST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
-    "no body": b"POST /v1/check HTTP/1.1\r\nHost: test\r\n\r\n",
     "continue": POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"),
-    "chunks": b"POST /v1/check HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"2\r\n{}\r\n0\r\n\r\n",
     "too large": POST.replace(b"Length: 2", b"Length: 21").replace(b"{}", b"{" + b" " * 19 + b"}"),
     "a query": POST.replace(b"/check", b"/check?a=1"),
     "an escape": POST.replace(b"/check", b"/%63heck"),
     "another path": POST.replace(b"/check", b"/chess"),
     "an upgrade": POST.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"),
     "no HTTP": b"hello\r\n\r\n",
+    "chunks that are too much": CHUNKS.replace(b"0\r\n", b"13\r\n" + b" " * 19 + b"\r\n0\r\n"),
     "two lengths": POST.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n"),
 }
 
@@ -312,6 +327,20 @@ async def test_a_process_that_leaves_says_so_in_what_is_under_way_and_in_what_co
         assert told.closed
     assert under_way.whole == [b"{}"]
     assert to_come.whole == begun.whole == []
+
+
+async def test_a_large_body_of_a_process_that_leaves_is_the_last() -> None:
+    door = Door()
+    protocol, wire = connected(door, direct=True)
+    large = NOT_PLAIN["too large"]
+    await receive(protocol, large[:-19])
+    protocol.cycle.keep_alive = False
+    await receive(protocol, large[-19:])
+    await ended(protocol)
+    assert door.whole == []
+    assert b"connection: close\r\n" in wire.text
+    assert wire.text.endswith(b"hello")
+    assert wire.closed
 
 
 async def test_a_request_whose_body_never_ends_is_asked_of_nobody() -> None:
