@@ -82,12 +82,13 @@ class DirectProtocol(HttpToolsProtocol):
         """Choose the way of this request."""
         # None before the first request, whatever uvicorn's annotation says.
         cycle = cast("RequestResponseCycle | None", self.cycle)
-        if (cycle is None or cycle.response_complete) and self._comes_plain():
+        begin = _begin.of(self.server_state.default_headers)
+        if begin is not None and (cycle is None or cycle.response_complete) and self._comes_plain():
             door = self._find(self.url)
             if door is not None:
-                self._exchange = _Exchange(self, door)
+                exchange = self._exchange = _Exchange(self, door, begin)
                 # It has of a cycle whatever uvicorn asks one for.
-                self.cycle = cast("RequestResponseCycle", self._exchange)
+                self.cycle = exchange  # type: ignore[assignment] # as said
                 return
         self._go_the_usual_way()
 
@@ -116,6 +117,7 @@ class DirectProtocol(HttpToolsProtocol):
         if exchange is None:
             super().on_message_complete()
             return
+        door, body = exchange.door, exchange.body
         scope: Scope = {
             "type": "http",
             "method": "POST",
@@ -123,7 +125,8 @@ class DirectProtocol(HttpToolsProtocol):
             "query_string": b"",
             "headers": self.headers,
         }
-        exchange.ask(scope)
+        answer = door.answer(scope, body if isinstance(body, bytes) else bytes(body))
+        exchange.begin(answer, in_task=not door.taskless)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Notice that the caller has gone; what it asked for runs to its end."""
@@ -135,7 +138,7 @@ class DirectProtocol(HttpToolsProtocol):
         cycle: object = self.cycle
         if isinstance(cycle, _Exchange) and cycle.running:
             # The connection is no more, and a server that stops waits for tasks.
-            self._keep(self.loop.create_task(cycle.over()))
+            self.keep(self.loop.create_task(cycle.over()))
 
     def on_response_complete(self) -> None:
         """Go on to the next request of this connection, or wait for it, but not for ever.
@@ -148,7 +151,8 @@ class DirectProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         self._quiet = True
         self._quiet_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
@@ -193,10 +197,10 @@ class DirectProtocol(HttpToolsProtocol):
             and not parser.should_upgrade()
             and not self.expect_100_continue
             and not self.flow.write_paused
-            and _heads.begin(self.server_state.default_headers) is not None
         )
 
-    def _keep(self, task: asyncio.Task[Any]) -> None:
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Have a server that stops wait for ``task``."""
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
@@ -216,34 +220,18 @@ class _Heard:
 class _Exchange(Taskless[Told | None]):
     """One request and its answer."""
 
-    __slots__ = (
-        "_begin",
-        "_over",
-        "_protocol",
-        "body",
-        "disconnected",
-        "door",
-        "keep_alive",
-        "response_complete",
-    )
+    # Of the class until one is told otherwise, as nearly none is.
+    body: bytes | bytearray = b""
+    disconnected = False
+    keep_alive = True
+    response_complete = False
     message_event: ClassVar = _Heard()
+    _over: asyncio.Event | None = None
 
-    def __init__(self, protocol: DirectProtocol, door: Direct) -> None:
-        super().__init__()
-        self._protocol = protocol
+    def __init__(self, protocol: DirectProtocol, door: Direct, begin: bytes) -> None:
         self.door = door
-        self._begin = protocol.server_state.default_headers
-        self._over: asyncio.Event | None = None
-        self.body: bytes | bytearray = b""
-        self.disconnected = False
-        self.keep_alive = True
-        self.response_complete = False
-
-    def ask(self, scope: Scope) -> None:
-        """Ask the door; perhaps it has answered when this returns."""
-        door, body = self.door, self.body
-        whole = body if isinstance(body, bytes) else bytes(body)
-        self.begin(door.answer(scope, whole), in_task=not door.taskless)
+        self._protocol = protocol
+        self._begin = begin
 
     async def over(self) -> None:
         """Return once the door has answered."""
@@ -252,7 +240,7 @@ class _Exchange(Taskless[Told | None]):
 
     def handed_over(self, task: asyncio.Task[Any]) -> None:
         """Have a server that stops wait for ``task``."""
-        self._protocol._keep(task)  # noqa: SLF001 - of this file
+        self._protocol.keep(task)
 
     def ended(self, value: Told | None, error: BaseException | None) -> None:
         """Send the answer, if somebody is there still."""
@@ -261,64 +249,63 @@ class _Exchange(Taskless[Told | None]):
         if error is not None:
             log.error("a door failed", exc_info=error)
         protocol = self._protocol
-        if self.disconnected or protocol.transport.is_closing():
+        transport = protocol.transport
+        if self.disconnected or transport.is_closing():
             return
-        whole = None
-        if value is not None and error is None:
-            whole = _heads.written(self._begin, value, last=not self.keep_alive)
-            if whole is None:
-                log.error("an answer breaks the rules of HTTP: %r", value[:2])
+        whole = None if value is None else _written(self._begin, value, last=not self.keep_alive)
         if whole is None:
+            if value is not None:
+                log.error("an answer breaks the rules of HTTP: %r", value[:2])
             self.keep_alive = False
             whole = _FAILED
         self.response_complete = True
-        protocol.transport.write(whole)
+        transport.write(whole)
         if not self.keep_alive:
-            protocol.transport.close()
+            transport.close()
         protocol.on_response_complete()
 
 
-class _Heads:
-    """Writes answers; what all have in common is put together once, until uvicorn changes it."""
+class _Begin:
+    """What the heads of all answers begin with, put together once until uvicorn changes it."""
 
     def __init__(self) -> None:
         self._known: HeaderLines = []
-        self._begin: bytes | None = b""
+        self._bytes: bytes | None = b""
 
-    def begin(self, lines: HeaderLines) -> bytes | None:
-        """Return the lines that every answer begins with; None where one is of the connection."""
+    def of(self, lines: HeaderLines) -> bytes | None:
+        """Return the bytes of ``lines``; None where one is of the connection."""
         if lines is not self._known:
-            names = [name.lower() for name, _ in lines]
+            of_connection = any(name.lower() == _CONNECTION for name, _ in lines)
             self._known = lines
-            self._begin = (
-                None if _CONNECTION in names else b"".join([b"%b: %b\r\n" % line for line in lines])
-            )
-        return self._begin
-
-    def written(self, begin: HeaderLines, told: Told, *, last: bool) -> bytes | None:
-        """Return a whole answer; None where its lines break a rule, or do not fit its body."""
-        status, lines, body = told
-        names, values = zip(*lines, strict=True)
-        form = _form(status, names)
-        if form is None:
-            return None
-        template, place = form
-        head = template % values
-        first = self.begin(begin) or b""
-        if values[place] != b"%d" % len(body) or len(head) - len(
-            head.translate(None, _CONTROL)
-        ) != 2 * len(names):
-            return None
-        more = _LAST if last else b""
-        return b"%b%b%b%b\r\n%b" % (STATUS_LINE[status], first, head, more, body)
+            self._bytes = None if of_connection else b"".join([b"%b: %b\r\n" % x for x in lines])
+        return self._bytes
 
 
-_heads = _Heads()
+_begin = _Begin()
+
+
+def _written(begin: bytes, told: Told, *, last: bool) -> bytes | None:
+    """Return a whole answer; None where its lines break a rule, or do not fit its body."""
+    status, lines, body = told
+    names, values = zip(*lines, strict=True)
+    form = _form(status, names)
+    if form is None:
+        return None
+    status_line, template, place = form
+    head = template % values
+    fits = values[place] == b"%d" % len(body)
+    if not fits or len(head.translate(None, _CONTROL)) + 2 * len(names) != len(head):
+        return None
+    more = _LAST if last else b""
+    return b"%b%b%b%b\r\n%b" % (status_line, begin, head, more, body)
 
 
 @lru_cache(maxsize=256)
-def _form(status: int, names: Sequence[bytes]) -> tuple[bytes, int] | None:
-    """Return lines with a place for each value, and the length's place; None for odd names."""
+def _form(status: int, names: Sequence[bytes]) -> tuple[bytes, bytes, int] | None:
+    """Return the status line, the others with a place for each value, and the length's place.
+
+    None for odd names.
+    """
     if (
         status not in STATUS_LINE
         or names.count(_LENGTH) != 1
@@ -327,4 +314,5 @@ def _form(status: int, names: Sequence[bytes]) -> tuple[bytes, int] | None:
         or not all(map(_NAME.fullmatch, names))
     ):
         return None
-    return b"".join([name + b": %b\r\n" for name in names]), names.index(_LENGTH)
+    lines = b"".join([name + b": %b\r\n" for name in names])
+    return STATUS_LINE[status], lines, names.index(_LENGTH)

@@ -37,10 +37,7 @@ def in_task() -> Awaitable[None]:
 class Taskless(ABC, Generic[_T]):
     """One coroutine under way; what comes of it is told to ``ended``."""
 
-    __slots__ = ("_coroutine",)
-
-    def __init__(self) -> None:
-        self._coroutine: Coroutine[Any, Any, _T] | None = None
+    _coroutine: Coroutine[Any, Any, _T] | None = None
 
     @abstractmethod
     def ended(self, value: _T | None, error: BaseException | None) -> None:

@@ -113,13 +113,14 @@ class Actions:
     async def consume(self, info: Info, input: ConsumeInput) -> Consumption | None:  # noqa: A002 - likewise
         """Count, or raise the denial."""
         context = info.context
+        caller = context.caller
         result = await context.services.gate.consume(
-            context.caller.customer_for(given(input.customer)),
+            caller.customer_for(given(input.customer)),
             input.feature,
             input.units,
             given(input.idempotency_key),
             context.at_ms,
-            context.caller.actor,
+            caller.actor,
         )
         context.note(result)
         if isinstance(result, Denied):

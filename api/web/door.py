@@ -23,6 +23,8 @@ from api.web.inputs import MOST_BYTES, Input, Reader
 from api.web.parts import Parts
 from api.web.problems import Problem, problem_of
 from api.web.wire import (
+    AUTHORIZATION,
+    CORRELATION,
     JSON,
     ClientGone,
     Head,
@@ -30,6 +32,7 @@ from api.web.wire import (
     MethodNotAllowed,
     Told,
     answer,
+    content_length,
     expect_json,
     read_body,
     read_head,
@@ -89,7 +92,7 @@ class Door(ABC, Generic[_I]):
         correlation_id = ""
         try:
             head = read_head(scope["headers"])
-            given = head.correlation_id
+            given = head.get(CORRELATION)
             correlation_id = telemetry.correlate(given.decode("latin-1") if given else None)
             reply = await self._reply(scope["method"], head, source)
         except ClientGone:
@@ -110,19 +113,18 @@ class Door(ABC, Generic[_I]):
             raise MethodNotAllowed(method, "POST")
         at_ms = self._now_ms()
         access = self._parts.access
-        principal = None
-        if head.authorization is not None:
-            principal = access.recall(head.authorization, at_ms)
+        credential = head.get(AUTHORIZATION)
+        principal = None if credential is None else access.recall(credential, at_ms)
         if principal is None:
             await in_task()
-            principal = await access.authenticate(head.authorization, at_ms)
+            principal = await access.authenticate(credential, at_ms)
         if self._protection.on:
             self._protection.expect(principal.actor, at_ms)
         expect_json(head)
         if isinstance(source, bytes):
             given = self._reader.read(source)
         else:
-            given = self._reader.read(await read_body(source, head.content_length, MOST_BYTES))
+            given = self._reader.read(await read_body(source, content_length(head), MOST_BYTES))
             at_ms = self._now_ms()  # a body may take its time
         units = self._units(given)
         principal.expect(self.scope)

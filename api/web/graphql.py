@@ -35,22 +35,24 @@ from api.web.graphql_reading import (
 from api.web.problems import problem_of
 from api.web.protection import Protection
 from api.web.wire import (
+    AUTHORIZATION,
+    CORRELATION,
     ClientGone,
     Head,
     HeaderLines,
     MethodNotAllowed,
     Told,
     answer,
+    content_length,
     expect_json,
+    expect_once,
     read_body,
-    read_head,
 )
 
 _OK = 200
 _BAD_REQUEST = 400
 _METHOD_NOT_ALLOWED = 405
 _ACCEPT = b"accept"
-_CORRELATION = b"x-correlation-id"
 
 
 class GraphQLApp:
@@ -91,7 +93,7 @@ class GraphQLApp:
         """
         since = perf_counter()
         found = dict(scope["headers"])
-        correlation = found.get(_CORRELATION)
+        correlation = found.get(CORRELATION)
         chosen = telemetry.correlate(correlation.decode("latin-1") if correlation else None)
         try:
             if self._development and _asks_for_page(scope, _accepted(scope, found)):
@@ -105,34 +107,30 @@ class GraphQLApp:
             status, lines, body = problem.status, safe(problem.lines), problem.body
         if status >= FAILED:
             failed(scope, status, since)
-        lines.append((_CORRELATION, chosen.encode("latin-1")))
+        lines.append((CORRELATION, chosen.encode("latin-1")))
         return status, lines, body
 
-    async def _told(
-        self, scope: Scope, source: Receive | bytes, found: Mapping[bytes, bytes], since: float
-    ) -> Told:
+    async def _told(self, scope: Scope, source: Receive | bytes, found: Head, since: float) -> Told:
         """Return the answer to one request as HTTP tells it; ``found`` are its lines by name."""
         kind = answer_type(_accepted(scope, found))
         malformed = False
         more: HeaderLines = []
         try:
-            _expect_method(scope)
-            if kind is None:
-                raise NotAcceptable("Accept application/graphql-response+json or application/json.")
+            _expect(scope, kind, found)
             at = self._clock.now()
             at_ms = int(at.timestamp() * 1000)
-            head = read_head(scope["headers"], found)
-            principal = self._recalled(head.authorization, at_ms)
-            if principal is None and not (head.authorization is None and self._development):
-                await in_task()
-                principal = await self._services.access.authenticate(head.authorization, at_ms)
-            if principal is not None:  # else nobody in particular, who may look in development
+            credential, principal = found.get(AUTHORIZATION), None
+            if credential is not None:
+                principal = self._services.access.recall(credential, at_ms)
+            if principal is None:
+                principal = await self._authenticated(credential, at_ms)
+            if principal is not None and self._protection.on:
                 self._protection.expect(principal.actor, at_ms)
             if isinstance(source, bytes):
-                expect_json(head)
+                expect_json(found)
                 request = from_body(source, self._max_variables_bytes)
             else:
-                request = await self._received(scope, head, source)
+                request = await self._received(scope, found, source)
                 at = self._clock.now()  # a body may take its time
                 at_ms = int(at.timestamp() * 1000)
             context = Context(self._services, principal, at, at_ms)
@@ -153,19 +151,23 @@ class GraphQLApp:
         length = (b"content-length", str(len(body)).encode())
         return status, [*_LINES[kind or PLAIN_JSON], length, *more], body
 
+    async def _authenticated(self, credential: bytes | None, at_ms: int) -> Principal | None:
+        """Return who asks; None: nobody in particular, who may look in development."""
+        if credential is None and self._development:
+            return None
+        await in_task()
+        return await self._services.access.authenticate(credential, at_ms)
+
     async def _received(self, scope: Scope, head: Head, receive: Receive) -> GraphQLRequest:
         """Return what is asked in a URL, or in a body that is still coming."""
         if scope["method"] == "GET":
             return from_query_string(scope["query_string"], self._max_variables_bytes)
         expect_json(head)
-        body = await read_body(receive, head.content_length, self.most_bytes)
+        body = await read_body(receive, content_length(head), self.most_bytes)
         return from_body(body, self._max_variables_bytes)
 
-    def _recalled(self, credential: bytes | None, at_ms: int) -> Principal | None:
-        return None if credential is None else self._services.access.recall(credential, at_ms)
 
-
-def _accepted(scope: Scope, found: Mapping[bytes, bytes]) -> bytes | None:
+def _accepted(scope: Scope, found: Head) -> bytes | None:
     """Return what type of answer is taken; of several such lines the first one counts."""
     headers = scope["headers"]
     if len(found) == len(headers):
@@ -177,9 +179,13 @@ def _asks_for_page(scope: Scope, accept: bytes | None) -> bool:
     return scope["method"] == "GET" and not scope["query_string"] and wants_page(accept)
 
 
-def _expect_method(scope: Scope) -> None:
+def _expect(scope: Scope, kind: bytes | None, found: Head) -> None:
     if scope["method"] not in ("POST", "GET"):
         raise MethodNotAllowed(scope["method"], "GET, POST")
+    if kind is None:
+        raise NotAcceptable("Accept application/graphql-response+json or application/json.")
+    if len(found) != len(scope["headers"]):
+        expect_once(scope["headers"])
 
 
 def _lines_of(error: HeadroomError) -> HeaderLines:

@@ -73,6 +73,18 @@ def from_body(body: bytes, most_variables_bytes: int) -> GraphQLRequest:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"The body is not JSON: {error.msg[:200]}.") from error
+    if type(given) is dict and len(body) <= most_variables_bytes:
+        # Nearly all are so: text, its variables, perhaps the name of an operation.
+        query, variables = given.get("query"), given.get("variables")
+        name = given.get("operationName")
+        known = (query is not None) + (variables is not None) + (name is not None)
+        if (
+            known == len(given)
+            and type(query) is str
+            and (variables is None or type(variables) is dict)
+            and (name is None or type(name) is str)
+        ):
+            return GraphQLRequest(query, None, name or None, variables)
     if isinstance(given, list):
         raise InvalidInput("Batches of requests are not taken; use aliases or consumeEach.")
     if not isinstance(given, dict):

@@ -23,7 +23,7 @@ from api.web.inputs import (
 )
 from api.web.problems import denied
 from api.web.ratelimit_fields import fields_of
-from api.web.wire import Head
+from api.web.wire import IDEMPOTENCY_KEY, Head
 
 _V = TypeVar("_V", bound=VoidInput)
 
@@ -51,7 +51,7 @@ class PlaceDoor(Door[PlaceInput]):
             customer,
             given.feature,
             units,
-            named_operation(head.idempotency_key, given.idempotency_key),
+            named_operation(head.get(IDEMPOTENCY_KEY), given.idempotency_key),
             at_ms,
             seconds=given.seconds,
             actor=principal.actor,
@@ -67,7 +67,7 @@ class _ChangeDoor(Door[_V]):
 
     @staticmethod
     def _whose(principal: Principal, customer: str, given: _V, head: Head, at_ms: int) -> Whose:
-        key = named_operation(head.idempotency_key, given.idempotency_key)
+        key = named_operation(head.get(IDEMPOTENCY_KEY), given.idempotency_key)
         return Whose(customer, given.hold_id, key, at_ms, principal.actor)
 
 

@@ -20,7 +20,7 @@ from api.web.inputs import (
 )
 from api.web.problems import denied
 from api.web.ratelimit_fields import fields_of
-from api.web.wire import Head
+from api.web.wire import IDEMPOTENCY_KEY, Head
 
 _Q = TypeVar("_Q", bound=CheckInput)
 
@@ -73,8 +73,8 @@ class ConsumeDoor(QuotaDoor[ConsumeInput]):
         at_ms: int,
     ) -> Reply:
         key = given.idempotency_key
-        if head.idempotency_key is not None:
-            key = named_operation(head.idempotency_key, key)
+        if IDEMPOTENCY_KEY in head:
+            key = named_operation(head[IDEMPOTENCY_KEY], key)
         outcome = await self._parts.gate.consume(
             customer, given.feature, units, key, at_ms, principal.actor
         )
@@ -100,7 +100,7 @@ class ReleaseDoor(QuotaDoor[ReleaseInput]):
         head: Head,
         at_ms: int,
     ) -> Reply:
-        key = named_operation(head.idempotency_key, given.idempotency_key)
+        key = named_operation(head.get(IDEMPOTENCY_KEY), given.idempotency_key)
         gate = self._parts.gate
         if principal.customer is not None:
             principal.expect_release((await gate.feature(given.feature)).kind)

@@ -14,7 +14,7 @@ from api.billing.inbox import Refused
 from api.domain.errors import InvalidInput
 from api.infra.clock import Clock
 from api.web.parts import Receiving
-from api.web.wire import read_body, read_head, remote_address
+from api.web.wire import content_length, read_body, read_head, remote_address
 
 PATH = "/webhooks/stripe"
 
@@ -32,7 +32,7 @@ class WebhookDoor:
 
     async def deliver(self, request: Request) -> Response:
         """Answer one delivery."""
-        length = read_head(request.scope["headers"]).content_length
+        length = content_length(read_head(request.scope["headers"]))
         body = await read_body(request.receive, length, self._inbox.most_bytes)
         outcome = await self._inbox.accept(
             body,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from starlette.types import Receive, Scope, Send
 
@@ -72,51 +72,50 @@ class Direct(Protocol):
         ...
 
 
-class Head(NamedTuple):
-    """The header lines that these doors look at; one that was not sent is None."""
+Head = Mapping[bytes, bytes]
+"""Header lines by their names."""
 
-    authorization: bytes | None
-    content_type: bytes | None
-    content_length: int
-    content_encoding: bytes | None
-    correlation_id: bytes | None
-    idempotency_key: bytes | None
-
+AUTHORIZATION = b"authorization"
+CONTENT_TYPE = b"content-type"
+CONTENT_LENGTH = b"content-length"
+CONTENT_ENCODING = b"content-encoding"
+CORRELATION = b"x-correlation-id"
+IDEMPOTENCY_KEY = b"idempotency-key"
 
 _ONCE = (
-    b"authorization",
-    b"content-type",
-    b"content-length",
-    b"content-encoding",
-    b"x-correlation-id",
-    b"idempotency-key",
+    AUTHORIZATION,
+    CONTENT_TYPE,
+    CONTENT_LENGTH,
+    CONTENT_ENCODING,
+    CORRELATION,
+    IDEMPOTENCY_KEY,
 )
+"""The lines that these doors look at."""
 
 
-def read_head(
-    lines: Sequence[tuple[bytes, bytes]], found: Mapping[bytes, bytes] | None = None
-) -> Head:
-    """Pick out the lines that matter; ``found`` are the same ones by their names.
-
-    Raises: InvalidInput, for one that is sent twice: which of the two is meant is anybody's guess.
-    """
-    if found is None:
-        found = dict(lines)
+def read_head(lines: Sequence[tuple[bytes, bytes]]) -> Head:
+    """Return the lines by their names. Raises: InvalidInput, as ``expect_once`` does."""
+    found = dict(lines)
     if len(found) != len(lines):
-        names = [name for name, _ in lines]
-        for name in _ONCE:
-            if names.count(name) > 1:
-                raise InvalidInput(f"The header {name.decode()} is sent more than once.")
-    get = found.get
-    length = get(b"content-length")
-    return Head(
-        get(b"authorization"),
-        get(b"content-type"),
-        0 if length is None else _number(length),
-        get(b"content-encoding"),
-        get(b"x-correlation-id"),
-        get(b"idempotency-key"),
-    )
+        expect_once(lines)
+    return found
+
+
+def expect_once(lines: Sequence[tuple[bytes, bytes]]) -> None:
+    """Go on only where no line that matters is sent twice: which one is meant is anybody's guess.
+
+    Raises: InvalidInput.
+    """
+    names = [name for name, _ in lines]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise InvalidInput(f"The header {name.decode()} is sent more than once.")
+
+
+def content_length(head: Head) -> int:
+    """Return the declared length of the body, 0 where none is."""
+    length = head.get(CONTENT_LENGTH)
+    return 0 if length is None else _number(length)
 
 
 def expect_json(head: Head) -> None:
@@ -125,9 +124,11 @@ def expect_json(head: Head) -> None:
     So no form of another site can speak with a visitor's rights: it cannot send this type.
     Raises: UnsupportedMediaType.
     """
-    if head.content_type != JSON and not _means_json(head.content_type):
+    kind = head.get(CONTENT_TYPE)
+    if kind != JSON and not _means_json(kind):
         raise UnsupportedMediaType("Send the body with Content-Type: application/json.")
-    if head.content_encoding is not None and head.content_encoding.lower() != b"identity":
+    encoding = head.get(CONTENT_ENCODING)
+    if encoding is not None and encoding.lower() != b"identity":
         raise UnsupportedMediaType("Send the body without a Content-Encoding.")
 
 
