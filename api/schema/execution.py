@@ -87,23 +87,26 @@ class Executor:
         """Answer one request. Never raises for what a caller can do."""
         principal = context.principal
         closed = not self._open and (principal is None or principal.customer is not None)
+        query, digest, name, variables, safe = request
         try:
-            text = self._documents.text(request.query, request.digest)
-            prepared = self._documents.find(text, request.digest, closed=closed)
+            text = query if query and digest is None else self._documents.text(query, digest)
+            prepared = self._documents.find(text, digest, closed=closed)
             if prepared is None:
                 caller = "nobody" if principal is None else principal.actor
                 prepared = self._documents.prepare(
-                    text, request.digest, closed=closed, caller=caller, at_ms=context.at_ms
+                    text, digest, closed=closed, caller=caller, at_ms=context.at_ms
                 )
             if prepared.document is None or prepared.errors:
                 return _refusal(map(entry_of, prepared.errors), InvalidInput.status)
-            operation = _operation(prepared, prepared.document, request.operation_name)
-            if request.safe and operation.changes:
+            operation = prepared.operations.get(name)
+            if operation is None:
+                operation = _operation(prepared, prepared.document, name)
+            if safe and operation.changes:
                 raise MethodNotAllowed("Only queries are answered by GET; send this by POST.")
         except HeadroomError as error:
             return refuse(error)
         if self._compiler is not None:
-            fit = self._compiler.fit(operation, request.variables)
+            fit = self._compiler.fit(operation, variables)
             if fit is not None:
                 function, keywords = fit
                 self.roads.compiled += 1
@@ -118,8 +121,8 @@ class Executor:
             self._schema,
             operation.document,
             context_value=context,
-            variable_values=dict(request.variables or {}),
-            operation_name=request.operation_name,
+            variable_values=dict(variables or {}),
+            operation_name=name,
             executor_class=self._strawberry.execution_context_class,
             hide_suggestions=closed,
             operation_extensions=None,
@@ -147,9 +150,6 @@ def _refusal(errors: Iterable[Entry], status: int) -> Answer:
 
 
 def _operation(prepared: Prepared, document: DocumentNode, name: str | None) -> Operation:
-    known = prepared.operations.get(name)
-    if known is not None:
-        return known
     node = get_operation_ast(document, name)
     if node is None and name is not None:
         raise InvalidInput(f"The document has no operation {name[:100]!r}.")

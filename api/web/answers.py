@@ -15,16 +15,16 @@ from api.schema.scalars import write_instant
 from api.web.window_words import json_of
 
 
-def consumption_body(consumption: Consumption) -> bytes:
-    """Return the JSON of what was counted."""
-    id_, customer, feature, units, windows, replayed, degraded, funding, balance = consumption
+def consumption_body(consumption: Consumption, windows: str) -> bytes:
+    """Return the JSON of what was counted; ``windows`` are those of it, as JSON."""
+    id_, customer, feature, units, _, replayed, degraded, funding, balance = consumption
     more = b"}"
     if funding is not None:
         more = b"," + orjson.dumps({"funding": funding_facts(funding), "balance": balance})[1:]
     # By hand, as most of it is constant; the names of customers hold any character, ids and
     # features' keys none that JSON would escape.
     said = (
-        f',"feature":"{feature}","units":{units},"windows":{json_of(feature, windows)}'
+        f',"feature":"{feature}","units":{units},"windows":{windows}'
         f',"replayed":{"true" if replayed else "false"}'
         f',"degraded":{"true" if degraded else "false"}'
     )

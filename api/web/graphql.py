@@ -180,6 +180,7 @@ def _asks_for_page(scope: Scope, accept: bytes | None) -> bool:
 
 
 def _expect(scope: Scope, kind: bytes | None, found: Head) -> None:
+    """Go on only with what can be answered here."""
     if scope["method"] not in ("POST", "GET"):
         raise MethodNotAllowed(scope["method"], "GET, POST")
     if kind is None:

@@ -19,7 +19,7 @@ from api.web.inputs import (
     whole_units,
 )
 from api.web.problems import denied
-from api.web.ratelimit_fields import fields_of
+from api.web.ratelimit_fields import fields_and_json, fields_of
 from api.web.wire import IDEMPOTENCY_KEY, Head
 
 _Q = TypeVar("_Q", bound=CheckInput)
@@ -120,6 +120,6 @@ class ReleaseDoor(QuotaDoor[ReleaseInput]):
 
 
 def _counted(consumption: Consumption, at_ms: int) -> Reply:
-    body = consumption_body(consumption)
-    fields = fields_of(consumption.feature, consumption.windows, at_ms // 1000)
+    fields, windows = fields_and_json(consumption.feature, consumption.windows, at_ms // 1000)
+    body = consumption_body(consumption, windows)
     return Reply(OK, lines_of(body, fields), body, GRANTED, consumption.degraded)

@@ -32,6 +32,32 @@ def fields_of(
         if denied_units is None or left < denied_units:
             limit += str(0 if left < 0 else min(left, MOST))
             limits.append(limit if ends is None else f"{limit};t={max(0, ends - at_s)}")
+    return _lines(policies, limits)
+
+
+def fields_and_json(
+    feature: str, windows: Sequence[WindowFigure], at_s: int
+) -> tuple[list[tuple[bytes, bytes]], str]:
+    """Return both fields of an allowed call, and the JSON of its windows, in one pass."""
+    policies: list[str] = []
+    limits: list[str] = []
+    said: list[str] = []
+    for kind, quota, used, starts, ends, held, _, _, shadow, _, overage in windows:
+        head, tail, policy, limit = words_of(feature, kind, quota, starts, ends, shadow, overage)
+        if quota is None:
+            said.append(f'{head}{used},"held":{held},"remaining":null{tail}')
+            continue
+        left = quota - used - held
+        left = max(left, 0)
+        said.append(f'{head}{used},"held":{held},"remaining":{left}{tail}')
+        if policy is not None:
+            policies.append(policy)
+            limit = f"{limit}{min(MOST, left)}"
+            limits.append(limit if ends is None else f"{limit};t={max(0, ends - at_s)}")
+    return _lines(policies, limits), f"[{','.join(said)}]"
+
+
+def _lines(policies: list[str], limits: list[str]) -> list[tuple[bytes, bytes]]:
     if not policies:
         return []
     lines = [(b"ratelimit-policy", ", ".join(policies).encode())]

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from api.domain.catalog import MAX_UNITS, WindowKind
 from api.domain.decision import WindowFigure
-from api.web.ratelimit_fields import fields_of
-from api.web.window_words import MOST
+from api.web.ratelimit_fields import fields_and_json, fields_of
+from api.web.window_words import MOST, json_of
 
 ITEM = re.compile(r'"([a-z][a-z0-9_]*/[a-z_]+)"((?:;[a-z]+=[0-9]{1,15})+)')
 
@@ -52,6 +52,12 @@ def test_what_is_said_is_well_formed_and_true(windows: list[WindowFigure], units
     refused = dict(fields_of("calls", windows, 10**9, units))
     too_full = {name for name, w in binding.items() if (w.remaining or 0) < units}
     assert set(parsed(refused[b"ratelimit"]) if b"ratelimit" in refused else ()) == too_full
+
+
+@given(st.lists(figures, max_size=4, unique_by=lambda f: f.window))
+def test_an_allowed_call_is_told_the_same_in_one_pass(windows: list[WindowFigure]) -> None:
+    both = fields_and_json("calls", windows, 10**9)
+    assert both == (fields_of("calls", windows, 10**9), json_of("calls", windows))
 
 
 def test_nothing_is_said_where_nothing_binds() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from inspect import iscoroutine
+from types import CoroutineType
 from typing import Any
 
 from graphql import (
@@ -65,7 +65,7 @@ class Function:
         run = Run(context, args)
         try:
             data = self._root(run)
-            if iscoroutine(data):
+            if type(data) is CoroutineType:
                 data = await data
         except GraphQLError as error:
             data = None

@@ -39,23 +39,16 @@ class Site:
         ]
 
 
-class Info:
-    """What resolvers get to know of the request: its context, and nothing else."""
-
-    __slots__ = ("context",)
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-
-
 class Run:
-    """One execution of one operation; ``args`` are the arguments of its fields, by their place."""
+    """One execution of one operation; ``args`` are the arguments of its fields, by their place.
 
-    __slots__ = ("_nulled", "args", "context", "errors", "info")
+    Resolvers get it as their ``info``: what they use of one is its ``context``.
+    """
+
+    __slots__ = ("_nulled", "args", "context", "errors")
 
     def __init__(self, context: Context, args: Sequence[Mapping[str, Any]]) -> None:
         self.context = context
-        self.info = Info(context)
         self.args = args
         self.errors: list[Entry] = []
         self._nulled: set[Path] | None = None

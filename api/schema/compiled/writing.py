@@ -299,7 +299,7 @@ class Writer:
         sources = (resolver.parent_parameter, resolver.root_parameter)
         given += [f"{one.name}=s" for one in sources if one]
         if resolver.info_parameter:
-            given.append(f"{resolver.info_parameter.name}=run.info")
+            given.append(f"{resolver.info_parameter.name}=run")
         if own.arguments:
             given.append(f"**run.args[{len(self.arguments)}]")
             field = place.field
