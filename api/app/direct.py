@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 Finding = Callable[[bytes], Direct | None]
 """Given a request's target, returns who may be asked without the messages of ASGI."""
 
+MOST_BYTES = 65_536
+"""Of a body that is kept before anybody looked at its credential; uvicorn keeps as much."""
 _NAME = re.compile(rb"[a-z0-9-]+")
 _LENGTH = b"content-length"
 _CHUNKED = b"transfer-encoding"
@@ -97,7 +99,7 @@ class DirectProtocol(HttpToolsProtocol):
         exchange = self._exchange
         if exchange is None:
             super().on_body(body)
-        elif len(exchange.body) + len(body) > exchange.door.most_bytes:
+        elif len(exchange.body) + len(body) > min(exchange.door.most_bytes, MOST_BYTES):
             begun = exchange.body
             exchange.response_complete = True
             self._go_the_usual_way()

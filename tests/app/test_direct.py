@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from api.app.direct import DirectProtocol, protocol_of
+from api.app.direct import MOST_BYTES, DirectProtocol, protocol_of
 from api.infra.taskless import in_task
 from api.web.wire import Told, answer, read_body
 
@@ -341,6 +341,19 @@ async def test_a_large_body_of_a_process_that_leaves_is_the_last() -> None:
     assert b"connection: close\r\n" in wire.text
     assert wire.text.endswith(b"hello")
     assert wire.closed
+
+
+async def test_no_more_of_a_body_is_kept_than_by_uvicorn() -> None:
+    door = Door()
+    door.most_bytes = 10 * MOST_BYTES
+    fits, large = b" " * MOST_BYTES, b" " * (MOST_BYTES + 1)
+    for body in (fits, large):
+        head = POST.replace(b"Length: 2", b"Length: %d" % len(body)).removesuffix(b"{}")
+        protocol, wire = connected(door, direct=True)
+        await receive(protocol, head, body[:1000], body[1000:])
+        await ended(protocol)
+        assert wire.text.startswith(b"HTTP/1.1 ")
+    assert door.whole == [fits]
 
 
 async def test_a_request_whose_body_never_ends_is_asked_of_nobody() -> None:
