@@ -126,8 +126,10 @@ class Gate:
         try:
             reply = await self._judge.ask(operation, at, journaled=False)
         except CountersLost:
+            await in_task()
             return await self._outage.check(customer, known, units, at)
         if cost is not None:
+            await in_task()
             return await self._lacking.check(call, reply)
         if reply.verdict is Verdict.DENIED:
             return self._denied(customer, ((known, units),), reply, at)[0]

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from api.domain.catalog import Catalog, Durability, Feature, FeatureKind
 from api.domain.errors import UnknownFeature
+from api.infra.taskless import in_task
 
 
 class Selling(Protocol):
@@ -68,6 +69,7 @@ class Features:
         """Return the feature of that key. Raises: UnknownFeature, Unavailable."""
         feature = self.catalog.features.get(key)
         if feature is None:
+            await in_task()
             await self._revisions.refresh()
             feature = self.catalog.features.get(key)
         if feature is None:

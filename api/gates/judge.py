@@ -16,6 +16,7 @@ from api.domain.admission import Action
 from api.domain.errors import InvalidInput, Unavailable
 from api.domain.snapshot import Snapshot
 from api.infra.redis import NotSent, OutcomeUnknown, RedisDoor
+from api.infra.taskless import in_task
 from api.metering.counters import Counters, Operation, Reply, Verdict
 from api.metering.drainer import CountersReplaced, Drainer
 from api.metering.hydration import Hydration
@@ -25,6 +26,7 @@ MOST_ROUNDS = 8
 """Each round brings one missing thing; more mean that something keeps taking it away."""
 RECORD_PAUSE_SECONDS = 1.0
 WORTH_A_ROUND_MS = 100
+_LACKING = (Verdict.NO_SNAPSHOT, Verdict.NO_COUNTERS, Verdict.OTHER_EPOCH)
 
 
 class Publishing(Protocol):
@@ -85,6 +87,7 @@ class Judge:
         """
         shard = keys.shard_of(operation.customer)
         if journaled:
+            await in_task()
             await self._expect_record()
             # Without a connection there is no epoch yet under which its entry could be awaited.
             await self._expect_epoch(shard)
@@ -100,20 +103,26 @@ class Judge:
                 if passed - at_ms >= WORTH_A_ROUND_MS:
                     at_ms = passed
                     continue
-            if verdict is Verdict.NO_SNAPSHOT:
-                await self._publishing.publish_key(operation.customer, instant(at_ms))
-            elif verdict is Verdict.NO_COUNTERS:
-                await self._prepare(operation.customer, instant(at_ms))
-            elif verdict is Verdict.OTHER_EPOCH:
-                await self._renew(shard)
-            else:
-                self._refuse(reply)
-                if reply.refresh:
-                    self.refresh(operation.customer, at_ms)
-                if journaled and reply.entry and verdict is not Verdict.PENDING:
-                    await self._recorded(shard, epoch, reply)
-                return reply
+            if verdict in _LACKING:
+                await in_task()
+                await self._bring(verdict, operation.customer, instant(at_ms))
+                continue
+            self._refuse(reply)
+            if reply.refresh:
+                self.refresh(operation.customer, at_ms)
+            if journaled and reply.entry and verdict is not Verdict.PENDING:
+                await self._recorded(shard, epoch, reply)
+            return reply
         raise Unavailable("the counters change faster than they can be read; try again")
+
+    async def _bring(self, lacking: Verdict, customer: str, at: datetime) -> None:
+        """Bring from the record what the script did not know."""
+        if lacking is Verdict.NO_SNAPSHOT:
+            await self._publishing.publish_key(customer, at)
+        elif lacking is Verdict.NO_COUNTERS:
+            await self._prepare(customer, at)
+        else:
+            await self._renew(keys.shard_of(customer))
 
     def _epoch(self, shard: int) -> int:
         try:

@@ -21,6 +21,11 @@ def described(text: str, *, taskless: bool = False) -> Callable[[F], F]:
     return cast("Callable[[F], F]", made)
 
 
+def taskless(method: F) -> F:
+    """Make a method a field such as ``described`` makes, without a description."""
+    return cast("F", strawberry.field(method, metadata={_TASKLESS: True}))
+
+
 def is_taskless(field: StrawberryField) -> bool:
     """Tell whether a field was described so."""
     return bool(field.metadata.get(_TASKLESS))

@@ -10,7 +10,7 @@ from api.schema import ids
 from api.schema.context import Context, Info
 from api.schema.customers import Customer, Subscription, customer_of, subscription_of
 from api.schema.decisions import Decision, decision_of
-from api.schema.described import described
+from api.schema.described import described, taskless
 from api.schema.given import given
 from api.schema.pages import Connection, Node
 from api.schema.plans import Plan, shelf_for
@@ -66,7 +66,7 @@ class Questions:
         row = await info.context.loaders.customers_by_key.load(asked)
         return None if row is None else customer_of(row)
 
-    @strawberry.field
+    @taskless
     async def check(
         self,
         info: Info,

@@ -37,6 +37,7 @@ class CheckDoor(QuotaDoor[CheckInput]):
 
     name = "check"
     scope = "check"
+    taskless = True
 
     async def _decide(
         self,
