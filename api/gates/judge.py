@@ -66,7 +66,7 @@ class Judge:
 
         ``Counters`` reads the answer; the future raises NotSent or OutcomeUnknown.
         """
-        return asyncio.ensure_future(self._counters.ask(operation, at_ms))
+        return self._counters.ask(operation, at_ms)
 
     def refresh(self, customer: str, at_ms: int) -> None:
         """Have the customer's snapshot built again in the background, well before it ends."""

@@ -26,6 +26,10 @@ from api.infra.redis import NotSent, OutcomeUnknown
 from api.infra.taskless import in_task
 from api.metering.counters import Operation, Verdict, figures, read
 
+# Named once: on Python 3.11 each look into an enumeration costs as much as a call.
+_CONSUME = Action.CONSUME
+_ALLOWED, _REPLAYED = Verdict.ALLOWED, Verdict.REPLAYED
+
 
 class Asking(NamedTuple):
     """A call on its way to the counters."""
@@ -61,15 +65,15 @@ class Straight:
             return None
         items = ((usual.id, units),)
         if key is None:
-            operation = Operation(Action.CONSUME, customer, self.new_name(), items)
+            operation = Operation(_CONSUME, customer, self.new_name(), items)
         else:
             expect_key(key)
             kept = usual.replay_ms
             operation = Operation(
-                Action.CONSUME, customer, key, items, fingerprint(Action.CONSUME, items), kept, kept
+                _CONSUME, customer, key, items, fingerprint(_CONSUME, items), kept, kept
             )
         reply = self._judge.submit(operation, at)
-        return Asking(usual.feature, units, operation, reply, asyncio.get_running_loop().time())
+        return Asking(usual.feature, units, operation, reply, reply.get_loop().time())
 
     def later(self, asking: Asking, at: int) -> int:
         """Return the instant of the general road: a process that is late asks as of now."""
@@ -97,11 +101,11 @@ class Straight:
         feature, units, operation, _, _ = asking
         reply = read(raw)
         verdict = reply.verdict
-        if verdict is Verdict.ALLOWED or verdict is Verdict.REPLAYED:
+        if verdict is _ALLOWED or verdict is _REPLAYED:
             if reply.refresh:
                 self._judge.refresh(operation.customer, at)
             windows = figures(reply.rows[0])
-            replayed = verdict is Verdict.REPLAYED
+            replayed = verdict is _REPLAYED
             consumption = Consumption(
                 ConsumptionId.opaque(reply.at_ms, 0, operation.operation_id),
                 operation.customer,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
+from functools import partial
 from typing import Any, NamedTuple
 
 from api.domain import keys
@@ -33,7 +35,9 @@ FIGURE = 9
 """How many values stand for one limit in a reply's row."""
 _SHADOW = 1
 _LESS_THAN_NONE = {UNLIMITED: None, COUNTED_ONLY: 0}
-_figure = WindowFigure._make
+# Made of whole tuples, as every call makes several: naming or counting the fields takes as long
+# again.
+_figure = partial(tuple.__new__, WindowFigure)
 NOT_GRANTED = 0
 """Stands in a reply's rows for an item that the customer is not granted."""
 
@@ -104,6 +108,9 @@ class Reply(NamedTuple):
     filling: str = ""
 
 
+_reply = partial(tuple.__new__, Reply)
+
+
 class Counters:
     """Asks ``admit.lua``; one round trip a call, shared by the calls of the moment."""
 
@@ -118,7 +125,7 @@ class Counters:
         """
         return read(await self.ask(operation, at_ms))
 
-    def ask(self, operation: Operation, at_ms: int) -> Awaitable[bytes]:
+    def ask(self, operation: Operation, at_ms: int) -> asyncio.Future[bytes]:
         """Have it judged and counted as ``admit`` does; ``read`` reads the answer."""
         shard = keys.shard_of(operation.customer)
         names, args = asking(operation, at_ms, shard, self._bounds)
@@ -160,17 +167,14 @@ def read(packed: bytes) -> Reply:
 
 def read_reply(reply: Sequence[Any]) -> Reply:
     """Read it unpacked."""
-    verdict = _VERDICTS[reply[0]]
-    if verdict is Verdict.ALLOWED:
-        return _allowed(reply)
-    reader = _READERS.get(reply[0])
-    return Reply(verdict) if reader is None else reader(reply)
-
-
-def _allowed(reply: Sequence[Any]) -> Reply:
-    _, entry, refresh, at_ms, charged, *rows = reply
-    # In order, as every allowed call comes by here and naming them takes twice as long.
-    return Reply(Verdict.ALLOWED, entry, refresh == 1, rows, None, 0, at_ms, 0, charged or ())
+    number = reply[0]
+    if number == _ALLOWED_NUMBER:
+        _, entry, refresh, at_ms, charged, *rows = reply
+        return _reply(
+            (_ALLOWED, entry, refresh == 1, rows, None, 0, at_ms, 0, charged or (), *_REST)
+        )
+    reader = _READERS.get(number)
+    return Reply(_VERDICTS[number]) if reader is None else reader(reply)
 
 
 def _denied(reply: Sequence[Any]) -> Reply:
@@ -201,6 +205,10 @@ def _pending(reply: Sequence[Any]) -> Reply:
     )
 
 
+_ALLOWED = Verdict.ALLOWED
+_ALLOWED_NUMBER = _ALLOWED.value
+_REST = tuple(Reply._field_defaults.values())[8:]
+"""What an allowed operation's reply has after its charged units."""
 _VERDICTS: Sequence[Verdict] = (Verdict.ALLOWED, *Verdict)
 """By number, from 1 on; looking it up in the enumeration costs several times as much."""
 # By the number itself: a member of an enumeration is hashed in Python.
@@ -237,26 +245,21 @@ def pending_answer(reply: Reply) -> bytes:
 
 def figures(row: Sequence[Any]) -> tuple[WindowFigure, ...]:
     """Read one item's flat figures; see ``admit.lua``."""
-    each = iter(row)
-    return tuple(
-        [
-            _figure(
-                (
-                    WINDOWS[kind],
-                    limit if limit >= 0 else _LESS_THAN_NONE[limit],
-                    used,
-                    start or None,
-                    stop or None,
-                    held,
-                    code or None,
-                    status or None,
-                    mark == _SHADOW,
-                    limit != COUNTED_ONLY,
-                    mark == OVERAGE,
-                )
-            )
-            for kind, limit, used, start, stop, code, status, mark, held in zip(
-                *(each,) * FIGURE, strict=True
-            )
-        ]
-    )
+    found: list[WindowFigure] = []
+    for at in range(0, len(row), FIGURE):
+        kind, limit, used, start, stop, code, status, mark, held = row[at : at + FIGURE]
+        figure = (
+            WINDOWS[kind],
+            limit if limit >= 0 else _LESS_THAN_NONE[limit],
+            used,
+            start or None,
+            stop or None,
+            held,
+            code or None,
+            status or None,
+            mark == _SHADOW,
+            limit != COUNTED_ONLY,
+            mark == OVERAGE,
+        )
+        found.append(_figure(figure))
+    return tuple(found)

@@ -62,6 +62,8 @@ class Context:
     def note(self, result: Outcome) -> None:
         """Note what was decided, for the metrics of the door."""
         match result:
+            case Consumption():
+                self.decided.append((GRANTED, result.degraded))
             case HeadroomError():
                 self.decided.append((result.code, False))
             case Denied():
@@ -72,8 +74,6 @@ class Context:
                 self.decided.append((outcome, result.degraded))
             case Hold():
                 self.decided.append((GRANTED, False))
-            case Consumption():
-                self.decided.append((GRANTED, result.degraded))
             case _:
                 self.decided.append((GRANTED, any(one.degraded for one in result)))
 
