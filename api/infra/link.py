@@ -263,9 +263,13 @@ class Link:
 
         def heard(waiting: deque[Call]) -> None:
             self._heard_at = now()
-            next_reply, settle = parser.gets, self._settle
+            next_reply = parser.gets
             while waiting and (reply := next_reply(False)) is not _NOT_YET:  # noqa: FBT003 - as bytes
-                settle(waiting.popleft(), reply)
+                call = waiting.popleft()
+                if isinstance(reply, ReplyError):
+                    self._refused(call, str(reply))
+                elif not call.reply.done():
+                    call.reply.set_result(reply)
             if self._waiting and not self._turning:
                 self._turn()
 
@@ -277,13 +281,7 @@ class Link:
         )
         return line
 
-    def _settle(self, call: Call, reply: Any) -> None:  # noqa: ANN401 - any command's reply
-        if isinstance(reply, ReplyError):
-            self._settle_refused(call, str(reply))
-        elif not call.reply.done():
-            call.reply.set_result(reply)
-
-    def _settle_refused(self, call: Call, text: str) -> None:
+    def _refused(self, call: Call, text: str) -> None:
         """End a call that was refused, or have it go again where it was not carried out."""
         code = text.partition(" ")[0]
         if code == "NOSCRIPT" and call.script is not None and call.head[0] == "EVALSHA":

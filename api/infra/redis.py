@@ -138,13 +138,15 @@ class RedisDoor:
 
     def call(
         self, script: Script, shard: int, keys_: Sequence[str], args: Sequence[Arg]
-    ) -> Awaitable[Any]:
+    ) -> asyncio.Future[Any]:
         """Run ``script`` on one shard; its marker and epoch go before ``keys_`` and ``args``.
 
         Cost: one place in the next batch. Raises: NotSent, OutcomeUnknown, Overloaded.
         """
         head: tuple[Arg, ...] = ("EVALSHA", script.sha, len(keys_) + 1, keys.marker(shard), *keys_)
-        return self._submit(head, args, shard, script)
+        reply: asyncio.Future[Any] = (self._loop or asyncio.get_running_loop()).create_future()
+        self._fleet.submit(Call(reply, head, args, shard, script))
+        return reply
 
     def command(self, *parts: Arg, shard: int | None = None) -> Awaitable[Any]:
         """Run one plain command where ``shard`` is, or else its key.
@@ -155,7 +157,11 @@ class RedisDoor:
             shard = _shard_of(parts)
         if shard is None and self.blocks:
             shard = 0
-        return self._everywhere(parts) if shard is None else self._submit(parts, (), shard)
+        if shard is None:
+            return self._everywhere(parts)
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._fleet.submit(Call(reply, parts, (), shard))
+        return reply
 
     async def renew_epoch(self, shard: int) -> int:
         """Agree with the record on the shard's epoch after a script saw another marker."""
@@ -180,14 +186,6 @@ class RedisDoor:
         await self._fleet.holders()
         link = self._fleet.of_shard[_shard_of(parts) or 0]
         return await link.blocking(parts, timeout_seconds)
-
-    def _submit(
-        self, head: Sequence[Arg], args: Sequence[Arg], shard: int, script: Script | None = None
-    ) -> asyncio.Future[Any]:
-        loop = self._loop or asyncio.get_running_loop()
-        reply: asyncio.Future[Any] = loop.create_future()
-        self._fleet.submit(Call(reply, head, args, shard, script))
-        return reply
 
     async def _everywhere(self, parts: tuple[Arg, ...]) -> Any:  # noqa: ANN401 - any command's reply
         links = await self._fleet.holders()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from api.domain import keys
@@ -38,6 +38,8 @@ _LESS_THAN_NONE = {UNLIMITED: None, COUNTED_ONLY: 0}
 # Made of whole tuples, as every call makes several: naming or counting the fields takes as long
 # again.
 _figure = partial(tuple.__new__, WindowFigure)
+MOST_PLACES = 16_384
+"""Customers whose keys are kept: a few megabytes."""
 NOT_GRANTED = 0
 """Stands in a reply's rows for an item that the customer is not granted."""
 
@@ -127,8 +129,7 @@ class Counters:
 
     def ask(self, operation: Operation, at_ms: int) -> asyncio.Future[bytes]:
         """Have it judged and counted as ``admit`` does; ``read`` reads the answer."""
-        shard = keys.shard_of(operation.customer)
-        names, args = asking(operation, at_ms, shard, self._bounds)
+        shard, names, args = asking(operation, at_ms, self._bounds)
         return self._door.call(ADMIT, shard, names, args)
 
 
@@ -138,26 +139,30 @@ def bounds(max_skew_ms: int, journal_max: int) -> bytes:
 
 
 def asking(
-    operation: Operation, at_ms: int, shard: int, within: bytes
-) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
-    """Return the keys and arguments of ``admit.lua`` that ask ``operation``."""
+    operation: Operation, at_ms: int, within: bytes
+) -> tuple[int, tuple[str, ...], tuple[bytes, ...]]:
+    """Return the shard, keys and arguments of ``admit.lua`` that ask ``operation``."""
     action, customer, operation_id, items, named, replay_ms, record_ms, attempt, costs = operation
     head = [_ACTIONS[action], at_ms, operation_id, len(items)]
     for feature_id, units in items:
         head += (str(feature_id), units)
     args: tuple[bytes, ...] = (pack_side_by_side(head), within)
-    names: tuple[str, ...] = (
-        keys.snapshot(shard, customer),
-        keys.counters(shard, customer),
-        keys.journal(shard),
-    )
+    shard, names = _place(customer)
     if named:
         names += (keys.answer(shard, customer, operation_id),)
-    paid = any(costs)
+    paid = bool(costs) and any(costs)
     if named or attempt or paid:
         digits = "".join("1" if cost else "0" for cost in costs) if paid else ""
         args += (pack_side_by_side([named, replay_ms, record_ms, attempt, digits]),)
-    return names, args
+    return shard, names, args
+
+
+@lru_cache(maxsize=MOST_PLACES)
+def _place(customer: str) -> tuple[int, tuple[str, ...]]:
+    """Return a customer's shard and keys, kept of those of late: most calls are of the same few."""
+    shard = keys.shard_of(customer)
+    names = keys.snapshot(shard, customer), keys.counters(shard, customer), keys.journal(shard)
+    return shard, names
 
 
 def read(packed: bytes) -> Reply:
