@@ -12,8 +12,7 @@ from api.domain import keys
 from api.domain.admission import Action
 from api.domain.catalog import WindowKind
 from api.domain.decision import WindowFigure
-from api.domain.snapshot import COUNTED_ONLY, OVERAGE, UNLIMITED, decode_holding
-from api.domain.unlocking import Holding
+from api.domain.snapshot import COUNTED_ONLY, OVERAGE, UNLIMITED
 from api.infra.lua import Script
 from api.infra.packing import pack, pack_side_by_side, unpack
 from api.infra.redis import RedisDoor
@@ -85,7 +84,8 @@ class Reply(NamedTuple):
 
     ``rows`` hold per item the flat figures, or 0 where the feature is not granted and nothing of
     it counted; for ``REPLAYED`` those of the first time. ``entry`` is the journal entry's id, empty
-    once recorded; ``at_ms`` the instant under which the operation is recorded.
+    once recorded; ``at_ms`` the instant under which the operation is recorded. ``holding`` is
+    encoded, as few denials have to be thought through: see ``denials.py``.
 
     ``charged`` are the units per item that credits pay for. Of ``PENDING``: the ``attempt`` that
     was counted, ``adopted`` where an earlier call under the same key made it; for whom, by which
@@ -97,7 +97,7 @@ class Reply(NamedTuple):
     entry: str = ""
     refresh: bool = False
     rows: Sequence[Any] = ()
-    holding: Holding | None = None
+    holding: Sequence[Any] = ()
     item: int = 0
     at_ms: int = 0
     server_ms: int = 0
@@ -175,16 +175,14 @@ def read_reply(reply: Sequence[Any]) -> Reply:
     number = reply[0]
     if number == _ALLOWED_NUMBER:
         _, entry, refresh, at_ms, charged, *rows = reply
-        return _reply(
-            (_ALLOWED, entry, refresh == 1, rows, None, 0, at_ms, 0, charged or (), *_REST)
-        )
+        return _reply((_ALLOWED, entry, refresh == 1, rows, (), 0, at_ms, 0, charged or (), *_REST))
     reader = _READERS.get(number)
     return Reply(_VERDICTS[number]) if reader is None else reader(reply)
 
 
 def _denied(reply: Sequence[Any]) -> Reply:
-    holding = decode_holding(reply[1])
-    return Reply(Verdict.DENIED, "", reply[2] == 1, reply[4:], holding, charged=reply[3] or ())
+    _, holding, refresh, charged, *rows = reply
+    return Reply(Verdict.DENIED, "", refresh == 1, rows, holding, 0, 0, 0, charged or ())
 
 
 def _replayed(reply: Sequence[Any]) -> Reply:
