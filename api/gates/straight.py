@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+from functools import partial
 from typing import NamedTuple
 
 from api.domain.admission import Action
@@ -42,6 +43,12 @@ class Asking(NamedTuple):
     """When it was asked, by the event loop's time."""
 
 
+# Of whole tuples, as every call makes them: naming fields takes longer than the tuple itself.
+_asking = partial(tuple.__new__, Asking)
+_operation = partial(tuple.__new__, Operation)
+_consumption = partial(tuple.__new__, Consumption)
+
+
 class Straight:
     """Asks and reads; ``None`` is left to the general road."""
 
@@ -65,7 +72,7 @@ class Straight:
             return None
         items = ((usual.id, units),)
         if key is None:
-            operation = Operation(_CONSUME, customer, self.new_name(), items)
+            operation = _operation((_CONSUME, customer, self.new_name(), items, "", 0, 0, "", ()))
         else:
             expect_key(key)
             kept = usual.replay_ms
@@ -73,7 +80,7 @@ class Straight:
                 _CONSUME, customer, key, items, fingerprint(_CONSUME, items), kept, kept
             )
         reply = self._judge.submit(operation, at)
-        return Asking(usual.feature, units, operation, reply, reply.get_loop().time())
+        return _asking((usual.feature, units, operation, reply, reply.get_loop().time()))
 
     def later(self, asking: Asking, at: int) -> int:
         """Return the instant of the general road: a process that is late asks as of now."""
@@ -106,13 +113,9 @@ class Straight:
                 self._judge.refresh(operation.customer, at)
             windows = figures(reply.rows[0])
             replayed = verdict is _REPLAYED
-            consumption = Consumption(
-                ConsumptionId.opaque(reply.at_ms, 0, operation.operation_id),
-                operation.customer,
-                feature.key,
-                units,
-                windows,
-                replayed,
+            name = ConsumptionId.opaque(reply.at_ms, 0, operation.operation_id)
+            consumption = _consumption(
+                (name, operation.customer, feature.key, units, windows, replayed, False, None, None)
             )
             if not replayed:
                 for window in windows:

@@ -41,7 +41,11 @@ def reader(type_: GraphQLInputType) -> Reader:
     Raises: Unsupported.
     """
     if isinstance(type_, GraphQLNonNull):
-        return _not_null(reader(type_.of_type))
+        bare = type_.of_type
+        # A list of inputs may be long, and the reader of an object refuses null by itself.
+        return (
+            _object(bare) if isinstance(bare, GraphQLInputObjectType) else _not_null(reader(bare))
+        )
     if isinstance(type_, GraphQLList):
         return _or_null(_list(reader(type_.of_type)))
     if isinstance(type_, GraphQLInputObjectType):
