@@ -27,7 +27,6 @@ from api.domain import keys
 from api.domain.errors import Unavailable
 from api.infra.calls import (
     REPLACED,
-    Arg,
     Call,
     NotSent,
     OutcomeUnknown,
@@ -36,6 +35,7 @@ from api.infra.calls import (
     unheeded,
 )
 from api.infra.cluster import Redirect, redirect_of
+from api.infra.forms import Arg
 from api.infra.keeper import Keeper
 from api.infra.line import Line
 from api.infra.server_facts import facts_of
@@ -284,9 +284,9 @@ class Link:
     def _refused(self, call: Call, text: str) -> None:
         """End a call that was refused, or have it go again where it was not carried out."""
         code = text.partition(" ")[0]
-        if code == "NOSCRIPT" and call.script is not None and call.head[0] == "EVALSHA":
+        if code == "NOSCRIPT" and call.script is not None and call.known:
             # It waits with the script's text this time.
-            call.head = ("EVAL", call.script.text, *call.head[2:])
+            call.known = False
             self._waiting.append(call)
             return
         redirect = redirect_of(text, self._way.address)
@@ -309,16 +309,12 @@ class Link:
         for call in batch:
             if call.reply.done():
                 continue
-            words = call.head
-            if call.script is not None:
-                epoch = self.epochs[call.shard]
-                if epoch == NO_EPOCH:
-                    self._keeper.turned_away(call, self, Redirect(None))
-                    continue
-                words = (*words, epoch, *call.args)
+            epoch = self.epochs[call.shard]
+            if epoch == NO_EPOCH and call.script is not None:
+                self._keeper.turned_away(call, self, Redirect(None))
+                continue
             try:
-                # The stub of hiredis forgets that the tuple may have any length.
-                form = pack_command(words)  # type: ignore[arg-type]
+                form = call.form(epoch)
             except (TypeError, ValueError) as error:
                 call.reply.set_exception(error)
                 continue

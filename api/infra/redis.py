@@ -16,8 +16,9 @@ from typing import Any
 
 from api.domain import keys
 from api.domain.errors import Unavailable
-from api.infra.calls import Arg, Call, NotSent, OutcomeUnknown, Overloaded, ScriptFailed, outcomes
+from api.infra.calls import Call, NotSent, OutcomeUnknown, Overloaded, ScriptFailed, outcomes
 from api.infra.fleet import Fleet, Registrar
+from api.infra.forms import Arg, Place
 from api.infra.link import NO_EPOCH, Link
 from api.infra.lua import Script
 
@@ -27,6 +28,7 @@ __all__ = [
     "NotSent",
     "OutcomeUnknown",
     "Overloaded",
+    "Place",
     "RedisDoor",
     "Registrar",
     "ScriptFailed",
@@ -143,9 +145,14 @@ class RedisDoor:
 
         Cost: one place in the next batch. Raises: NotSent, OutcomeUnknown, Overloaded.
         """
-        head: tuple[Arg, ...] = ("EVALSHA", script.sha, len(keys_) + 1, keys.marker(shard), *keys_)
+        return self.call_at(Place.of(shard, keys_), script, (), args)
+
+    def call_at(
+        self, place: Place, script: Script, keys_: Sequence[str], args: Sequence[Arg]
+    ) -> asyncio.Future[Any]:
+        """Run ``script`` as ``call`` does; ``keys_`` are those besides the ones of its place."""
         reply: asyncio.Future[Any] = (self._loop or asyncio.get_running_loop()).create_future()
-        self._fleet.submit(Call(reply, head, args, shard, script))
+        self._fleet.submit(Call(reply, keys_, args, place.shard, script, place))
         return reply
 
     def command(self, *parts: Arg, shard: int | None = None) -> Awaitable[Any]:

@@ -15,7 +15,7 @@ from api.domain.decision import WindowFigure
 from api.domain.snapshot import COUNTED_ONLY, OVERAGE, UNLIMITED
 from api.infra.lua import Script
 from api.infra.packing import pack, pack_side_by_side, unpack
-from api.infra.redis import RedisDoor
+from api.infra.redis import Place, RedisDoor
 
 ADMIT = Script.load(__file__, "admit")
 
@@ -129,8 +129,8 @@ class Counters:
 
     def ask(self, operation: Operation, at_ms: int) -> asyncio.Future[bytes]:
         """Have it judged and counted as ``admit`` does; ``read`` reads the answer."""
-        shard, names, args = asking(operation, at_ms, self._bounds)
-        return self._door.call(ADMIT, shard, names, args)
+        place, named, args = asking(operation, at_ms, self._bounds)
+        return self._door.call_at(place, ADMIT, named, args)
 
 
 def bounds(max_skew_ms: int, journal_max: int) -> bytes:
@@ -140,29 +140,30 @@ def bounds(max_skew_ms: int, journal_max: int) -> bytes:
 
 def asking(
     operation: Operation, at_ms: int, within: bytes
-) -> tuple[int, tuple[str, ...], tuple[bytes, ...]]:
-    """Return the shard, keys and arguments of ``admit.lua`` that ask ``operation``."""
+) -> tuple[Place, tuple[str, ...], tuple[bytes, ...]]:
+    """Return the place, further keys and arguments of ``admit.lua`` that ask ``operation``."""
     action, customer, operation_id, items, named, replay_ms, record_ms, attempt, costs = operation
     head = [_ACTIONS[action], at_ms, operation_id, len(items)]
     for feature_id, units in items:
         head += (str(feature_id), units)
     args: tuple[bytes, ...] = (pack_side_by_side(head), within)
-    shard, names = _place(customer)
+    place = _place(customer)
+    names: tuple[str, ...] = ()
     if named:
-        names += (keys.answer(shard, customer, operation_id),)
+        names = (keys.answer(place.shard, customer, operation_id),)
     paid = bool(costs) and any(costs)
     if named or attempt or paid:
         digits = "".join("1" if cost else "0" for cost in costs) if paid else ""
         args += (pack_side_by_side([named, replay_ms, record_ms, attempt, digits]),)
-    return shard, names, args
+    return place, names, args
 
 
 @lru_cache(maxsize=MOST_PLACES)
-def _place(customer: str) -> tuple[int, tuple[str, ...]]:
-    """Return a customer's shard and keys, kept of those of late: most calls are of the same few."""
+def _place(customer: str) -> Place:
+    """Return where a customer lies, kept of those of late: most calls are of the same ones."""
     shard = keys.shard_of(customer)
     names = keys.snapshot(shard, customer), keys.counters(shard, customer), keys.journal(shard)
-    return shard, names
+    return Place.of(shard, names)
 
 
 def read(packed: bytes) -> Reply:
