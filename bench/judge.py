@@ -141,15 +141,14 @@ def cases(known: Known) -> dict[str, Callable[[], Words]]:
 
         def words() -> Words:
             customer = f"c{random.randrange(CUSTOMERS)}"  # noqa: S311 - whom to ask about
-            shard = keys.shard_of(customer)
             operation = Operation(action, customer, f"~{secrets.token_hex(6)}", items)
             if named:
                 operation = operation._replace(
                     fingerprint="c1:1", replay_ms=600_000, record_ms=86_400_000
                 )
-            names, args = asking(operation, time.time_ns() // 1_000_000, shard, within)
-            head: Words = (script, len(names) + 1, keys.marker(shard), *names)
-            return ("EVALSHA", *head, known.epochs[shard], *args)
+            place, more, args = asking(operation, time.time_ns() // 1_000_000, within)
+            names = (keys.marker(place.shard), *place.names, *more)
+            return ("EVALSHA", script, len(names), *names, known.epochs[place.shard], *args)
 
         return words
 

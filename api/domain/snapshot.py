@@ -125,6 +125,10 @@ def holding_of(facts: CustomerFacts, entitlements: Entitlements, at: datetime) -
     )
 
 
+VERSION = 5
+"""Where an encoded holding has the version of the customer's rights, which no denial tells."""
+
+
 def encode_holding(holding: Holding, version: int, revision: int) -> list[Any]:
     """Return ``holding`` as a plain list; what is added to it is added at the end."""
     return [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any
 
 from api.domain import codes
 from api.domain.catalog import Catalog, Feature
 from api.domain.decision import Decision, WindowFigure, deny
+from api.domain.snapshot import VERSION, decode_holding
 from api.domain.unlocking import Holding
+from api.infra.packing import pack
 from api.metering.counters import NOT_GRANTED, Reply, figures
 
 MOST_KEPT = 4_096
@@ -27,10 +28,10 @@ def explain(
 
     A feature that was asked for twice is refused for the sum.
     """
-    holding = reply.holding or Holding("", "", ())
     if len(asked) == 1:
         (feature, units), row = asked[0], reply.rows[0]
-        return (_kept.deny(catalog, holding, customer, feature, units, row, at_s),)
+        return (_kept.deny(catalog, reply.holding, customer, feature, units, row, at_s),)
+    holding = _holding(reply.holding)
     totals: dict[str, int] = {}
     for feature, units in asked:
         totals[feature.key] = totals.get(feature.key, 0) + units
@@ -51,7 +52,8 @@ class _Kept:
     """Denials of late, as many customers are refused alike: at the same limit of the same plan.
 
     ``deny`` is a pure function. Of the instant it uses the window that holds it, which turns on a
-    whole minute, and the wait until one ends; the customer only stands in the answer.
+    whole minute, and the wait until one ends; the customer only stands in the answer. What it is
+    told of the customer and its windows is compared packed, and read only where it is new.
     """
 
     def __init__(self) -> None:
@@ -61,7 +63,7 @@ class _Kept:
     def deny(
         self,
         catalog: Catalog,
-        holding: Holding,
+        holding: Sequence[Any],
         customer: str,
         feature: Feature,
         units: int,
@@ -69,40 +71,34 @@ class _Kept:
         at_s: int,
     ) -> Decision:
         """Return what ``deny`` does."""
-        windows = None if row == NOT_GRANTED else figures(row)
-        if holding.overridden:
-            return deny(catalog, holding, customer, feature, units, windows, at_s=at_s)
         if catalog is not self._catalog or len(self._decisions) >= MOST_KEPT:
             self._catalog, self._decisions = catalog, {}
-        kind, plan, plans, withheld, blocked, _, add_ons, zone = _facts_of(holding)
-        key = (
-            feature.key,
-            units,
-            windows,
-            at_s // 60,
-            kind,
-            plan,
-            plans,
-            withheld,
-            blocked,
-            add_ons,
-            zone,
-        )
+        # All but the version, which is the customer's own.
+        told = pack((holding[:VERSION], holding[VERSION + 1 :], row))
+        key = (told, feature.key, units, at_s // 60)
         known = self._decisions.get(key)
         if known is None:
-            known = deny(catalog, holding, customer, feature, units, windows, at_s=at_s)
+            windows = None if row == NOT_GRANTED else figures(row)
+            known = deny(catalog, _holding(holding), customer, feature, units, windows, at_s=at_s)
             self._decisions[key] = known
         wait = known.retry_after_seconds
         if wait is not None and known.window is not None:
             # Of the full windows the one that resets last is reported, and waited for.
             wait = max(1, (known.window.resets_at_s or 0) - at_s)
-        return known._replace(customer=customer, retry_after_seconds=wait)
+        if wait == known.retry_after_seconds and customer == known.customer:
+            return known
+        facts: list[Any] = list(known)
+        facts[_CUSTOMER], facts[_WAIT] = customer, wait
+        return Decision._make(facts)
 
 
-_facts_of = attrgetter(
-    "customer_type", "plan", "plans", "withheld", "blocked", "overridden", "add_ons", "zone"
-)
 _kept = _Kept()
+_CUSTOMER = Decision._fields.index("customer")
+_WAIT = Decision._fields.index("retry_after_seconds")
+
+
+def _holding(encoded: Sequence[Any]) -> Holding:
+    return decode_holding(encoded) if encoded else Holding("", "", ())
 
 
 def _over(figure: WindowFigure, units: int) -> bool:

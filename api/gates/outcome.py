@@ -45,8 +45,7 @@ class Denied:
     decisions: tuple[Decision, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumeRequest:
+class ConsumeRequest(NamedTuple):
     """One independent item of a batch."""
 
     customer: str
@@ -70,7 +69,7 @@ class ConsumptionId(NamedTuple):
     @staticmethod
     def opaque(at_ms: int, item: int, operation_id: str) -> str:
         """Return the opaque form: URL-safe base 64 without its padding."""
-        text = f"{at_ms:x}.{item:x}.{operation_id}".encode()
+        text = b"%x.%x.%b" % (at_ms, item, operation_id.encode())
         plain = binascii.b2a_base64(text, newline=False)
         return plain.translate(_URL_SAFE, b"=").decode()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+from functools import partial
 from typing import NamedTuple
 
 from api.domain.admission import Action
@@ -26,6 +27,10 @@ from api.infra.redis import NotSent, OutcomeUnknown
 from api.infra.taskless import in_task
 from api.metering.counters import Operation, Verdict, figures, read
 
+# Named once: on Python 3.11 each look into an enumeration costs as much as a call.
+_CONSUME = Action.CONSUME
+_ALLOWED, _REPLAYED = Verdict.ALLOWED, Verdict.REPLAYED
+
 
 class Asking(NamedTuple):
     """A call on its way to the counters."""
@@ -36,6 +41,12 @@ class Asking(NamedTuple):
     reply: asyncio.Future[bytes]
     began: float
     """When it was asked, by the event loop's time."""
+
+
+# Of whole tuples, as every call makes them: naming fields takes longer than the tuple itself.
+_asking = partial(tuple.__new__, Asking)
+_operation = partial(tuple.__new__, Operation)
+_consumption = partial(tuple.__new__, Consumption)
 
 
 class Straight:
@@ -61,15 +72,15 @@ class Straight:
             return None
         items = ((usual.id, units),)
         if key is None:
-            operation = Operation(Action.CONSUME, customer, self.new_name(), items)
+            operation = _operation((_CONSUME, customer, self.new_name(), items, "", 0, 0, "", ()))
         else:
             expect_key(key)
             kept = usual.replay_ms
             operation = Operation(
-                Action.CONSUME, customer, key, items, fingerprint(Action.CONSUME, items), kept, kept
+                _CONSUME, customer, key, items, fingerprint(_CONSUME, items), kept, kept
             )
         reply = self._judge.submit(operation, at)
-        return Asking(usual.feature, units, operation, reply, asyncio.get_running_loop().time())
+        return _asking((usual.feature, units, operation, reply, reply.get_loop().time()))
 
     def later(self, asking: Asking, at: int) -> int:
         """Return the instant of the general road: a process that is late asks as of now."""
@@ -97,18 +108,14 @@ class Straight:
         feature, units, operation, _, _ = asking
         reply = read(raw)
         verdict = reply.verdict
-        if verdict is Verdict.ALLOWED or verdict is Verdict.REPLAYED:
+        if verdict is _ALLOWED or verdict is _REPLAYED:
             if reply.refresh:
                 self._judge.refresh(operation.customer, at)
             windows = figures(reply.rows[0])
-            replayed = verdict is Verdict.REPLAYED
-            consumption = Consumption(
-                ConsumptionId.opaque(reply.at_ms, 0, operation.operation_id),
-                operation.customer,
-                feature.key,
-                units,
-                windows,
-                replayed,
+            replayed = verdict is _REPLAYED
+            name = ConsumptionId.opaque(reply.at_ms, 0, operation.operation_id)
+            consumption = _consumption(
+                (name, operation.customer, feature.key, units, windows, replayed, False, None, None)
             )
             if not replayed:
                 for window in windows:

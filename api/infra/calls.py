@@ -10,12 +10,11 @@ from typing import Any
 
 from api.domain.errors import Unavailable
 from api.infra.few_lines import FewLines
+from api.infra.forms import Arg, Place, by_digest, by_text, command
 from api.infra.lua import Script
 
 log = logging.getLogger(__name__)
 _refusals = FewLines()
-
-Arg = str | bytes | int
 
 REPLACED = ("LOADING", "READONLY", "MASTERDOWN")
 """Refusals after which the address may lead to another server."""
@@ -40,10 +39,12 @@ class ScriptFailed(Exception):
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One command that waits for its reply; of a script the epoch goes between its parts.
+    """One command that waits for its reply.
 
-    ``shard`` -1 is meant for one server. ``asking``: its key is just being given to the server that
-    it goes to. ``until``: when to give up sending it on, by the loop's time.
+    ``head`` are its words; of a script the keys besides those of its ``place``, and ``known`` tells
+    whether its server is thought to have it. ``shard`` -1 is meant for one server. ``asking``: its
+    key is just being given to the server that it goes to. ``until``: when to give up sending it on,
+    by the loop's time.
     """
 
     reply: asyncio.Future[Any]
@@ -51,8 +52,17 @@ class Call:
     args: Sequence[Arg] = ()
     shard: int = -1
     script: Script | None = None
+    place: Place | None = None
+    known: bool = True
     asking: bool = False
     until: float = 0.0
+
+    def form(self, epoch: int) -> bytes:
+        """Return what goes over the wire. Raises: TypeError or ValueError, of what is no word."""
+        if self.script is None or self.place is None:
+            return command(self.head)
+        form = by_digest if self.known else by_text
+        return form(self.script, self.place, self.head, epoch, self.args)
 
     def refuse(self, error: Unavailable) -> None:
         """End the call, if somebody waits for it still."""

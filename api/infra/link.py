@@ -27,7 +27,6 @@ from api.domain import keys
 from api.domain.errors import Unavailable
 from api.infra.calls import (
     REPLACED,
-    Arg,
     Call,
     NotSent,
     OutcomeUnknown,
@@ -36,6 +35,7 @@ from api.infra.calls import (
     unheeded,
 )
 from api.infra.cluster import Redirect, redirect_of
+from api.infra.forms import Arg
 from api.infra.keeper import Keeper
 from api.infra.line import Line
 from api.infra.server_facts import facts_of
@@ -263,9 +263,13 @@ class Link:
 
         def heard(waiting: deque[Call]) -> None:
             self._heard_at = now()
-            next_reply, settle = parser.gets, self._settle
+            next_reply = parser.gets
             while waiting and (reply := next_reply(False)) is not _NOT_YET:  # noqa: FBT003 - as bytes
-                settle(waiting.popleft(), reply)
+                call = waiting.popleft()
+                if isinstance(reply, ReplyError):
+                    self._refused(call, str(reply))
+                elif not call.reply.done():
+                    call.reply.set_result(reply)
             if self._waiting and not self._turning:
                 self._turn()
 
@@ -277,18 +281,12 @@ class Link:
         )
         return line
 
-    def _settle(self, call: Call, reply: Any) -> None:  # noqa: ANN401 - any command's reply
-        if isinstance(reply, ReplyError):
-            self._settle_refused(call, str(reply))
-        elif not call.reply.done():
-            call.reply.set_result(reply)
-
-    def _settle_refused(self, call: Call, text: str) -> None:
+    def _refused(self, call: Call, text: str) -> None:
         """End a call that was refused, or have it go again where it was not carried out."""
         code = text.partition(" ")[0]
-        if code == "NOSCRIPT" and call.script is not None and call.head[0] == "EVALSHA":
+        if code == "NOSCRIPT" and call.script is not None and call.known:
             # It waits with the script's text this time.
-            call.head = ("EVAL", call.script.text, *call.head[2:])
+            call.known = False
             self._waiting.append(call)
             return
         redirect = redirect_of(text, self._way.address)
@@ -311,16 +309,12 @@ class Link:
         for call in batch:
             if call.reply.done():
                 continue
-            words = call.head
-            if call.script is not None:
-                epoch = self.epochs[call.shard]
-                if epoch == NO_EPOCH:
-                    self._keeper.turned_away(call, self, Redirect(None))
-                    continue
-                words = (*words, epoch, *call.args)
+            epoch = self.epochs[call.shard]
+            if epoch == NO_EPOCH and call.script is not None:
+                self._keeper.turned_away(call, self, Redirect(None))
+                continue
             try:
-                # The stub of hiredis forgets that the tuple may have any length.
-                form = pack_command(words)  # type: ignore[arg-type]
+                form = call.form(epoch)
             except (TypeError, ValueError) as error:
                 call.reply.set_exception(error)
                 continue

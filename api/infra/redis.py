@@ -16,8 +16,9 @@ from typing import Any
 
 from api.domain import keys
 from api.domain.errors import Unavailable
-from api.infra.calls import Arg, Call, NotSent, OutcomeUnknown, Overloaded, ScriptFailed, outcomes
+from api.infra.calls import Call, NotSent, OutcomeUnknown, Overloaded, ScriptFailed, outcomes
 from api.infra.fleet import Fleet, Registrar
+from api.infra.forms import Arg, Place
 from api.infra.link import NO_EPOCH, Link
 from api.infra.lua import Script
 
@@ -27,6 +28,7 @@ __all__ = [
     "NotSent",
     "OutcomeUnknown",
     "Overloaded",
+    "Place",
     "RedisDoor",
     "Registrar",
     "ScriptFailed",
@@ -138,13 +140,20 @@ class RedisDoor:
 
     def call(
         self, script: Script, shard: int, keys_: Sequence[str], args: Sequence[Arg]
-    ) -> Awaitable[Any]:
+    ) -> asyncio.Future[Any]:
         """Run ``script`` on one shard; its marker and epoch go before ``keys_`` and ``args``.
 
         Cost: one place in the next batch. Raises: NotSent, OutcomeUnknown, Overloaded.
         """
-        head: tuple[Arg, ...] = ("EVALSHA", script.sha, len(keys_) + 1, keys.marker(shard), *keys_)
-        return self._submit(head, args, shard, script)
+        return self.call_at(Place.of(shard, keys_), script, (), args)
+
+    def call_at(
+        self, place: Place, script: Script, keys_: Sequence[str], args: Sequence[Arg]
+    ) -> asyncio.Future[Any]:
+        """Run ``script`` as ``call`` does; ``keys_`` are those besides the ones of its place."""
+        reply: asyncio.Future[Any] = (self._loop or asyncio.get_running_loop()).create_future()
+        self._fleet.submit(Call(reply, keys_, args, place.shard, script, place))
+        return reply
 
     def command(self, *parts: Arg, shard: int | None = None) -> Awaitable[Any]:
         """Run one plain command where ``shard`` is, or else its key.
@@ -155,7 +164,11 @@ class RedisDoor:
             shard = _shard_of(parts)
         if shard is None and self.blocks:
             shard = 0
-        return self._everywhere(parts) if shard is None else self._submit(parts, (), shard)
+        if shard is None:
+            return self._everywhere(parts)
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._fleet.submit(Call(reply, parts, (), shard))
+        return reply
 
     async def renew_epoch(self, shard: int) -> int:
         """Agree with the record on the shard's epoch after a script saw another marker."""
@@ -180,14 +193,6 @@ class RedisDoor:
         await self._fleet.holders()
         link = self._fleet.of_shard[_shard_of(parts) or 0]
         return await link.blocking(parts, timeout_seconds)
-
-    def _submit(
-        self, head: Sequence[Arg], args: Sequence[Arg], shard: int, script: Script | None = None
-    ) -> asyncio.Future[Any]:
-        loop = self._loop or asyncio.get_running_loop()
-        reply: asyncio.Future[Any] = loop.create_future()
-        self._fleet.submit(Call(reply, head, args, shard, script))
-        return reply
 
     async def _everywhere(self, parts: tuple[Arg, ...]) -> Any:  # noqa: ANN401 - any command's reply
         links = await self._fleet.holders()

@@ -23,9 +23,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from api.domain.errors import Unavailable
-from api.infra.calls import Arg, NotSent, OutcomeUnknown
+from api.infra.calls import NotSent, OutcomeUnknown
 from api.infra.cluster import Address, View, view_of
 from api.infra.few_lines import FewLines
+from api.infra.forms import Arg
 from api.infra.server_facts import Facts, facts_of
 
 log = logging.getLogger(__name__)

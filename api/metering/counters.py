@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from api.domain import keys
 from api.domain.admission import Action
 from api.domain.catalog import WindowKind
 from api.domain.decision import WindowFigure
-from api.domain.snapshot import COUNTED_ONLY, OVERAGE, UNLIMITED, decode_holding
-from api.domain.unlocking import Holding
+from api.domain.snapshot import COUNTED_ONLY, OVERAGE, UNLIMITED
 from api.infra.lua import Script
 from api.infra.packing import pack, pack_side_by_side, unpack
-from api.infra.redis import RedisDoor
+from api.infra.redis import Place, RedisDoor
 
 ADMIT = Script.load(__file__, "admit")
 
@@ -33,7 +34,11 @@ FIGURE = 9
 """How many values stand for one limit in a reply's row."""
 _SHADOW = 1
 _LESS_THAN_NONE = {UNLIMITED: None, COUNTED_ONLY: 0}
-_figure = WindowFigure._make
+# Made of whole tuples, as every call makes several: naming or counting the fields takes as long
+# again.
+_figure = partial(tuple.__new__, WindowFigure)
+MOST_PLACES = 16_384
+"""Customers whose keys are kept: a few megabytes."""
 NOT_GRANTED = 0
 """Stands in a reply's rows for an item that the customer is not granted."""
 
@@ -79,7 +84,8 @@ class Reply(NamedTuple):
 
     ``rows`` hold per item the flat figures, or 0 where the feature is not granted and nothing of
     it counted; for ``REPLAYED`` those of the first time. ``entry`` is the journal entry's id, empty
-    once recorded; ``at_ms`` the instant under which the operation is recorded.
+    once recorded; ``at_ms`` the instant under which the operation is recorded. ``holding`` is
+    encoded, as few denials have to be thought through: see ``denials.py``.
 
     ``charged`` are the units per item that credits pay for. Of ``PENDING``: the ``attempt`` that
     was counted, ``adopted`` where an earlier call under the same key made it; for whom, by which
@@ -91,7 +97,7 @@ class Reply(NamedTuple):
     entry: str = ""
     refresh: bool = False
     rows: Sequence[Any] = ()
-    holding: Holding | None = None
+    holding: Sequence[Any] = ()
     item: int = 0
     at_ms: int = 0
     server_ms: int = 0
@@ -102,6 +108,9 @@ class Reply(NamedTuple):
     version: int = 0
     valid_until_s: int = 0
     filling: str = ""
+
+
+_reply = partial(tuple.__new__, Reply)
 
 
 class Counters:
@@ -118,11 +127,10 @@ class Counters:
         """
         return read(await self.ask(operation, at_ms))
 
-    def ask(self, operation: Operation, at_ms: int) -> Awaitable[bytes]:
+    def ask(self, operation: Operation, at_ms: int) -> asyncio.Future[bytes]:
         """Have it judged and counted as ``admit`` does; ``read`` reads the answer."""
-        shard = keys.shard_of(operation.customer)
-        names, args = asking(operation, at_ms, shard, self._bounds)
-        return self._door.call(ADMIT, shard, names, args)
+        place, named, args = asking(operation, at_ms, self._bounds)
+        return self._door.call_at(place, ADMIT, named, args)
 
 
 def bounds(max_skew_ms: int, journal_max: int) -> bytes:
@@ -131,26 +139,31 @@ def bounds(max_skew_ms: int, journal_max: int) -> bytes:
 
 
 def asking(
-    operation: Operation, at_ms: int, shard: int, within: bytes
-) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
-    """Return the keys and arguments of ``admit.lua`` that ask ``operation``."""
+    operation: Operation, at_ms: int, within: bytes
+) -> tuple[Place, tuple[str, ...], tuple[bytes, ...]]:
+    """Return the place, further keys and arguments of ``admit.lua`` that ask ``operation``."""
     action, customer, operation_id, items, named, replay_ms, record_ms, attempt, costs = operation
     head = [_ACTIONS[action], at_ms, operation_id, len(items)]
     for feature_id, units in items:
         head += (str(feature_id), units)
     args: tuple[bytes, ...] = (pack_side_by_side(head), within)
-    names: tuple[str, ...] = (
-        keys.snapshot(shard, customer),
-        keys.counters(shard, customer),
-        keys.journal(shard),
-    )
+    place = _place(customer)
+    names: tuple[str, ...] = ()
     if named:
-        names += (keys.answer(shard, customer, operation_id),)
-    paid = any(costs)
+        names = (keys.answer(place.shard, customer, operation_id),)
+    paid = bool(costs) and any(costs)
     if named or attempt or paid:
         digits = "".join("1" if cost else "0" for cost in costs) if paid else ""
         args += (pack_side_by_side([named, replay_ms, record_ms, attempt, digits]),)
-    return names, args
+    return place, names, args
+
+
+@lru_cache(maxsize=MOST_PLACES)
+def _place(customer: str) -> Place:
+    """Return where a customer lies, kept of those of late: most calls are of the same ones."""
+    shard = keys.shard_of(customer)
+    names = keys.snapshot(shard, customer), keys.counters(shard, customer), keys.journal(shard)
+    return Place.of(shard, names)
 
 
 def read(packed: bytes) -> Reply:
@@ -160,22 +173,17 @@ def read(packed: bytes) -> Reply:
 
 def read_reply(reply: Sequence[Any]) -> Reply:
     """Read it unpacked."""
-    verdict = _VERDICTS[reply[0]]
-    if verdict is Verdict.ALLOWED:
-        return _allowed(reply)
-    reader = _READERS.get(reply[0])
-    return Reply(verdict) if reader is None else reader(reply)
-
-
-def _allowed(reply: Sequence[Any]) -> Reply:
-    _, entry, refresh, at_ms, charged, *rows = reply
-    # In order, as every allowed call comes by here and naming them takes twice as long.
-    return Reply(Verdict.ALLOWED, entry, refresh == 1, rows, None, 0, at_ms, 0, charged or ())
+    number = reply[0]
+    if number == _ALLOWED_NUMBER:
+        _, entry, refresh, at_ms, charged, *rows = reply
+        return _reply((_ALLOWED, entry, refresh == 1, rows, (), 0, at_ms, 0, charged or (), *_REST))
+    reader = _READERS.get(number)
+    return Reply(_VERDICTS[number]) if reader is None else reader(reply)
 
 
 def _denied(reply: Sequence[Any]) -> Reply:
-    holding = decode_holding(reply[1])
-    return Reply(Verdict.DENIED, "", reply[2] == 1, reply[4:], holding, charged=reply[3] or ())
+    _, holding, refresh, charged, *rows = reply
+    return Reply(Verdict.DENIED, "", refresh == 1, rows, holding, 0, 0, 0, charged or ())
 
 
 def _replayed(reply: Sequence[Any]) -> Reply:
@@ -201,6 +209,10 @@ def _pending(reply: Sequence[Any]) -> Reply:
     )
 
 
+_ALLOWED = Verdict.ALLOWED
+_ALLOWED_NUMBER = _ALLOWED.value
+_REST = tuple(Reply._field_defaults.values())[8:]
+"""What an allowed operation's reply has after its charged units."""
 _VERDICTS: Sequence[Verdict] = (Verdict.ALLOWED, *Verdict)
 """By number, from 1 on; looking it up in the enumeration costs several times as much."""
 # By the number itself: a member of an enumeration is hashed in Python.
@@ -237,26 +249,21 @@ def pending_answer(reply: Reply) -> bytes:
 
 def figures(row: Sequence[Any]) -> tuple[WindowFigure, ...]:
     """Read one item's flat figures; see ``admit.lua``."""
-    each = iter(row)
-    return tuple(
-        [
-            _figure(
-                (
-                    WINDOWS[kind],
-                    limit if limit >= 0 else _LESS_THAN_NONE[limit],
-                    used,
-                    start or None,
-                    stop or None,
-                    held,
-                    code or None,
-                    status or None,
-                    mark == _SHADOW,
-                    limit != COUNTED_ONLY,
-                    mark == OVERAGE,
-                )
-            )
-            for kind, limit, used, start, stop, code, status, mark, held in zip(
-                *(each,) * FIGURE, strict=True
-            )
-        ]
-    )
+    found: list[WindowFigure] = []
+    for at in range(0, len(row), FIGURE):
+        kind, limit, used, start, stop, code, status, mark, held = row[at : at + FIGURE]
+        figure = (
+            WINDOWS[kind],
+            limit if limit >= 0 else _LESS_THAN_NONE[limit],
+            used,
+            start or None,
+            stop or None,
+            held,
+            code or None,
+            status or None,
+            mark == _SHADOW,
+            limit != COUNTED_ONLY,
+            mark == OVERAGE,
+        )
+        found.append(_figure(figure))
+    return tuple(found)

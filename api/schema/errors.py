@@ -91,7 +91,7 @@ def extensions_of(error: HeadroomError) -> Entry:
 def facts_of(decision: Decision) -> Entry:
     """Return the facts of one denial, under the names that every door gives them."""
     worst = decision.window
-    return {
+    facts = {
         "code": decision.code,
         "status": decision.status,
         "customer": decision.customer,
@@ -109,14 +109,10 @@ def facts_of(decision: Decision) -> Entry:
         "unlockedByPacks": list(decision.unlocked_by_packs),
         "degraded": decision.degraded,
         "docs": decision.docs,
-    } | _credits(decision)
-
-
-def _credits(decision: Decision) -> Entry:
-    """Return what a call would cost and what could pay for it, where it costs credits."""
-    if decision.cost is None:
-        return {}
-    return {"cost": decision.cost, "balance": decision.balance}
+    }
+    if decision.cost is not None:  # it costs credits
+        facts |= {"cost": decision.cost, "balance": decision.balance}
+    return facts
 
 
 def _of_denied(refused: Refused) -> Entry:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import strawberry
 
 from api.catalog import customers as catalog
 from api.domain.errors import HeadroomError, InvalidInput
 from api.gates.outcome import ConsumeRequest, Denied
 from api.gates.outcome import Consumption as Counted
+from api.gates.principal import Principal
 from api.schema.context import Context, Info
 from api.schema.customers import Customer, customer_of
 from api.schema.decisions import (
@@ -153,10 +156,10 @@ class Actions:
         """Count each on its own; what is wrong with one is its own denial."""
         context = info.context
         _expect_batch(context, len(inputs))
-        asked = [_request(context, item) for item in inputs]
-        requests = [one for one in asked if isinstance(one, ConsumeRequest)]
-        results = iter(await context.services.gate.consume_each(requests, context.at_ms))
-        outcomes = [next(results) if isinstance(one, ConsumeRequest) else one for one in asked]
+        requests, refused = _requests(context.caller, inputs)
+        outcomes = await context.services.gate.consume_each(requests, context.at_ms)
+        for place, error in refused:
+            outcomes.insert(place, error)
         for one in outcomes:
             context.note(one)
         return [outcome_of(one) for one in outcomes]
@@ -204,13 +207,21 @@ async def _release(
     )
 
 
-def _request(context: Context, item: ConsumeInput) -> ConsumeRequest | HeadroomError:
-    try:
-        customer = context.caller.customer_for(given(item.customer))
-    except HeadroomError as error:
-        return error
-    key, actor = given(item.idempotency_key), context.caller.actor
-    return ConsumeRequest(customer, item.feature, item.units, key, actor)
+def _requests(
+    caller: Principal, inputs: Sequence[ConsumeInput]
+) -> tuple[list[ConsumeRequest], list[tuple[int, HeadroomError]]]:
+    """Return what may be asked, and what may not, each with its place among the inputs."""
+    requests: list[ConsumeRequest] = []
+    refused: list[tuple[int, HeadroomError]] = []
+    for place, item in enumerate(inputs):
+        try:
+            customer = caller.customer_for(given(item.customer))
+        except HeadroomError as error:
+            refused.append((place, error))
+            continue
+        key = given(item.idempotency_key)
+        requests.append(ConsumeRequest(customer, item.feature, item.units, key, caller.actor))
+    return requests, refused
 
 
 def _expect_batch(context: Context, length: int) -> None:

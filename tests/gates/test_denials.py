@@ -3,9 +3,10 @@
 import itertools
 
 from api.catalog.file import parse
+from api.domain.catalog import WindowKind
 from api.domain.decision import deny
-from api.domain.snapshot import UNLIMITED
-from api.domain.unlocking import Holding
+from api.domain.snapshot import UNLIMITED, encode_holding
+from api.domain.unlocking import Holding, Promised
 from api.gates.denials import explain
 from api.metering.counters import NOT_GRANTED, Reply, Verdict, figures
 
@@ -45,6 +46,10 @@ def row(day_used: int, month_used: int, month_limit: int) -> list[object]:
     ]
 
 
+def promised(units: int) -> dict[str, tuple[Promised, ...]]:
+    return {"calls": (Promised(WindowKind.DAY, units),)}
+
+
 def test_a_denial_that_was_kept_is_the_one_that_would_be_found() -> None:
     catalog = parse(CATALOG, "test.toml")
     feature = catalog.features["calls"]
@@ -53,15 +58,18 @@ def test_a_denial_that_was_kept_is_the_one_that_would_be_found() -> None:
         Holding("business", "free", ("free",), withheld=("pro",), zone="UTC"),
         Holding("business", "free", ("free",), blocked=("calls",), zone="UTC"),
         Holding("business", "team", ("team", "free"), zone="UTC"),
+        Holding("business", "free", ("free",), overridden=promised(2), zone="UTC"),
+        Holding("business", "free", ("free",), overridden=promised(50), zone="UTC"),
     ]
     rows: list[object] = [row(2, 2, 10), row(1, 10, 10), row(2, 6, UNLIMITED), NOT_GRANTED]
     instants = [MIDNIGHT + s for s in (0, 1, 59, 60, 3_599, 3_600, 86_399)]
     cases = itertools.product(holdings, rows, instants, (2, 30), ("acme", "other"))
     told = 0
     for holding, figures_, at_s, units, customer in cases:
-        reply = Reply(Verdict.DENIED, rows=[figures_], holding=holding)
+        encoded = encode_holding(holding, version=told, revision=1)
+        reply = Reply(Verdict.DENIED, rows=[figures_], holding=encoded)
         (found,) = explain(catalog, customer, [(feature, units)], reply, at_s=at_s)
         windows = None if figures_ == NOT_GRANTED else figures(figures_)  # type: ignore[arg-type]
         assert found == deny(catalog, holding, customer, feature, units, windows, at_s=at_s)
         told += 1
-    assert told == 4 * 4 * 7 * 2 * 2
+    assert told == 6 * 4 * 7 * 2 * 2

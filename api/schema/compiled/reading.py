@@ -25,7 +25,9 @@ from graphql.utilities.coerce_input_value import coerce_default_value
 from strawberry.types.base import StrawberryMaybe, StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
+from api.domain.catalog import MAX_UNITS
 from api.schema.compiled.unfit import Unfit, Unsupported
+from api.schema.scalars import parse_units
 
 Reader: TypeAlias = Callable[[Any], Any]
 
@@ -39,7 +41,11 @@ def reader(type_: GraphQLInputType) -> Reader:
     Raises: Unsupported.
     """
     if isinstance(type_, GraphQLNonNull):
-        return _not_null(reader(type_.of_type))
+        bare = type_.of_type
+        # A list of inputs may be long, and the reader of an object refuses null by itself.
+        return (
+            _object(bare) if isinstance(bare, GraphQLInputObjectType) else _not_null(reader(bare))
+        )
     if isinstance(type_, GraphQLList):
         return _or_null(_list(reader(type_.of_type)))
     if isinstance(type_, GraphQLInputObjectType):
@@ -172,12 +178,12 @@ def _object(type_: GraphQLInputObjectType) -> Reader:
     given = []
     for n, member in enumerate(fields):
         names[f"name{n}"], names[f"read{n}"] = member.name, reader(member.type)
-        usual = " if type(v) is str else read{n}(v)" if _is_string(member.type) else ""
+        usual = _usual(member.type)
         lines += [
             f"v = get(name{n}, MISSING)",
             "if v is not MISSING:",
             "    left -= 1",
-            f"    v = v{usual.format(n=n)}" if usual else f"    v = read{n}(v)",
+            f"    v = v if {usual} else read{n}(v)" if usual else f"    v = read{n}(v)",
         ]
         if member.required:
             lines += ["else:", "    raise Unfit"]
@@ -197,8 +203,14 @@ def _object(type_: GraphQLInputObjectType) -> Reader:
     return read
 
 
-def _is_string(type_: GraphQLInputType) -> bool:
-    return (type_.of_type if isinstance(type_, GraphQLNonNull) else type_) is GraphQLString
+def _usual(type_: GraphQLInputType) -> str:
+    """Return what tells that the value ``v`` is what a resolver gets; empty: it has to be read."""
+    bare = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
+    if bare is GraphQLString:
+        return "type(v) is str"
+    if is_leaf_type(bare) and bare.coerce_input_value is parse_units:
+        return f"type(v) is int and 0 <= v <= {MAX_UNITS}"
+    return ""
 
 
 def _finished(type_: GraphQLInputObjectType) -> Callable[[Mapping[str, Any]], Any]:
