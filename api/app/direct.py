@@ -29,7 +29,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from api.infra.taskless import Taskless
-from api.web.wire import Direct, HeaderLines, Told
+from api.web.wire import Direct, Head, HeaderLines, Told
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ _NAME = re.compile(rb"[a-z0-9-]+")
 _LENGTH = b"content-length"
 _CHUNKED = b"transfer-encoding"
 _CONNECTION = b"connection"
+_EXPECT = b"expect"
 _CONTROL = bytes({*range(32), 127} - {ord("\t")})
 """What may not be within a value."""
 _LAST = b"connection: close\r\n"
@@ -77,18 +78,22 @@ class DirectProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request; what only uvicorn's own way needs is made when it is taken."""
         self.url = b""
-        self.expect_100_continue = False
         self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one line."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Choose the way of this request."""
         # None before the first request, whatever uvicorn's annotation says.
         cycle = cast("RequestResponseCycle | None", self.cycle)
         begin = _begin.of(self.server_state.default_headers)
-        if begin is not None and (cycle is None or cycle.response_complete) and self._comes_plain():
-            door = self._find(self.url)
+        if begin is not None and (cycle is None or cycle.response_complete):
+            head = dict(self.headers)
+            door = self._find(self.url) if self._comes_plain(head) else None
             if door is not None:
-                exchange = self._exchange = _Exchange(self, door, begin)
+                exchange = self._exchange = _Exchange(self, door, begin, head)
                 # It has of a cycle whatever uvicorn asks one for.
                 self.cycle = exchange  # type: ignore[assignment] # as said
                 return
@@ -126,6 +131,7 @@ class DirectProtocol(HttpToolsProtocol):
             "path": self.url.decode("ascii"),
             "query_string": b"",
             "headers": self.headers,
+            "head": exchange.head,
         }
         answer = door.answer(scope, body if isinstance(body, bytes) else bytes(body))
         exchange.begin(answer, in_task=not door.taskless)
@@ -182,13 +188,14 @@ class DirectProtocol(HttpToolsProtocol):
     def _go_the_usual_way(self) -> None:
         """Let uvicorn begin the request whose head has come."""
         self._exchange = None
-        url, headers, expected = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
         super().on_message_begin()
-        self.url, self.expect_100_continue = url, expected
-        self.headers.extend(headers)
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
         super().on_headers_complete()
 
-    def _comes_plain(self) -> bool:
+    def _comes_plain(self, head: Head) -> bool:
         """Tell whether a request wants nothing of its connection but an answer."""
         parser = self.parser
         return (
@@ -197,7 +204,7 @@ class DirectProtocol(HttpToolsProtocol):
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not parser.should_upgrade()
-            and not self.expect_100_continue
+            and _EXPECT not in head
             and not self.flow.write_paused
         )
 
@@ -230,8 +237,9 @@ class _Exchange(Taskless[Told | None]):
     message_event: ClassVar = _Heard()
     _over: asyncio.Event | None = None
 
-    def __init__(self, protocol: DirectProtocol, door: Direct, begin: bytes) -> None:
+    def __init__(self, protocol: DirectProtocol, door: Direct, begin: bytes, head: Head) -> None:
         self.door = door
+        self.head = head
         self._protocol = protocol
         self._begin = begin
 

@@ -91,7 +91,7 @@ class Door(ABC, Generic[_I]):
         since = perf_counter()
         correlation_id = ""
         try:
-            head = read_head(scope["headers"])
+            head = read_head(scope)
             given = head.get(CORRELATION)
             correlation_id = telemetry.correlate(given.decode("latin-1") if given else None)
             reply = await self._reply(scope["method"], head, source)

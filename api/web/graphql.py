@@ -17,7 +17,7 @@ from api.infra import telemetry
 from api.infra.clock import Clock
 from api.infra.taskless import in_task
 from api.schema.context import Context
-from api.schema.execution import Executor, GraphQLRequest, refuse
+from api.schema.execution import Answer, Executor, GraphQLRequest, refuse
 from api.schema.services import Services
 from api.web.access_log import FAILED, failed
 from api.web.decision_metrics import DecisionMetrics
@@ -46,6 +46,7 @@ from api.web.wire import (
     content_length,
     expect_json,
     expect_once,
+    head_of,
     read_body,
 )
 
@@ -92,7 +93,7 @@ class GraphQLApp:
         ``source`` is its body, or gives it.
         """
         since = perf_counter()
-        found = dict(scope["headers"])
+        found = head_of(scope)
         correlation = found.get(CORRELATION)
         chosen = telemetry.correlate(correlation.decode("latin-1") if correlation else None)
         try:
@@ -113,10 +114,9 @@ class GraphQLApp:
     async def _told(self, scope: Scope, source: Receive | bytes, found: Head, since: float) -> Told:
         """Return the answer to one request as HTTP tells it; ``found`` are its lines by name."""
         kind = answer_type(_accepted(scope, found))
-        malformed = False
-        more: HeaderLines = []
         try:
-            _expect(scope, kind, found)
+            if kind is None or scope["method"] != "POST" or len(found) != len(scope["headers"]):
+                _expect(scope, kind)
             at = self._clock.now()
             at_ms = int(at.timestamp() * 1000)
             credential, principal = found.get(AUTHORIZATION), None
@@ -135,21 +135,11 @@ class GraphQLApp:
                 at_ms = int(at.timestamp() * 1000)
             context = Context(self._services, principal, at, at_ms)
             given = await self._executor.execute(request, context)
-            for outcome, degraded in context.decided:
-                self._metrics.count(outcome, since, degraded=degraded)
-            if given.status == _METHOD_NOT_ALLOWED:
-                more.append((b"allow", b"POST"))
         except HeadroomError as error:
-            given = refuse(error)
-            malformed = True
-            more = _lines_of(error)
-        body, status, wait = given
-        if status == _BAD_REQUEST and kind == PLAIN_JSON and not malformed:
-            status = _OK  # behind this older type nobody could tell us from a proxy
-        if wait is not None:
-            more.append((b"retry-after", str(wait).encode()))
-        length = (b"content-length", str(len(body)).encode())
-        return status, [*_LINES[kind or PLAIN_JSON], length, *more], body
+            return _as_http(refuse(error), kind or PLAIN_JSON, _lines_of(error), malformed=True)
+        if context.decided:
+            self._metrics.count_all(context.decided, since)
+        return _as_http(given, kind or PLAIN_JSON)
 
     async def _authenticated(self, credential: bytes | None, at_ms: int) -> Principal | None:
         """Return who asks; None: nobody in particular, who may look in development."""
@@ -167,6 +157,23 @@ class GraphQLApp:
         return from_body(body, self._max_variables_bytes)
 
 
+def _as_http(
+    given: Answer, kind: bytes, more: HeaderLines | None = None, *, malformed: bool = False
+) -> Told:
+    """Return an answer of type ``kind``, with ``more`` lines, as HTTP tells it."""
+    body, status, wait = given
+    lines = [*_LINES[kind], (b"content-length", b"%d" % len(body))]
+    if status != _OK:
+        if status == _BAD_REQUEST and kind == PLAIN_JSON and not malformed:
+            status = _OK  # behind this older type nobody could tell us from a proxy
+        elif status == _METHOD_NOT_ALLOWED and more is None:
+            lines.append((b"allow", b"POST"))
+        if wait is not None:
+            lines.append((b"retry-after", str(wait).encode()))
+        lines += more or ()
+    return status, lines, body
+
+
 def _accepted(scope: Scope, found: Head) -> bytes | None:
     """Return what type of answer is taken; of several such lines the first one counts."""
     headers = scope["headers"]
@@ -179,14 +186,13 @@ def _asks_for_page(scope: Scope, accept: bytes | None) -> bool:
     return scope["method"] == "GET" and not scope["query_string"] and wants_page(accept)
 
 
-def _expect(scope: Scope, kind: bytes | None, found: Head) -> None:
+def _expect(scope: Scope, kind: bytes | None) -> None:
     """Go on only with what can be answered here."""
     if scope["method"] not in ("POST", "GET"):
         raise MethodNotAllowed(scope["method"], "GET, POST")
     if kind is None:
         raise NotAcceptable("Accept application/graphql-response+json or application/json.")
-    if len(found) != len(scope["headers"]):
-        expect_once(scope["headers"])
+    expect_once(scope["headers"])
 
 
 def _lines_of(error: HeadroomError) -> HeaderLines:

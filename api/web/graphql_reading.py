@@ -76,15 +76,12 @@ def from_body(body: bytes, most_variables_bytes: int) -> GraphQLRequest:
     if type(given) is dict and len(body) <= most_variables_bytes:
         # Nearly all are so: text, its variables, perhaps the name of an operation.
         query, variables = given.get("query"), given.get("variables")
-        name = given.get("operationName")
-        known = (query is not None) + (variables is not None) + (name is not None)
-        if (
-            known == len(given)
-            and type(query) is str
-            and (variables is None or type(variables) is dict)
-            and (name is None or type(name) is str)
-        ):
-            return GraphQLRequest(query, None, name or None, variables)
+        if type(query) is str and type(variables) is dict:
+            if len(given) == 2:  # noqa: PLR2004 - these two
+                return GraphQLRequest(query, None, None, variables)
+            name = given.get("operationName")
+            if len(given) == 3 and type(name) is str:  # noqa: PLR2004 - these three
+                return GraphQLRequest(query, None, name or None, variables)
     if isinstance(given, list):
         raise InvalidInput("Batches of requests are not taken; use aliases or consumeEach.")
     if not isinstance(given, dict):

@@ -32,7 +32,7 @@ class WebhookDoor:
 
     async def deliver(self, request: Request) -> Response:
         """Answer one delivery."""
-        length = content_length(read_head(request.scope["headers"]))
+        length = content_length(read_head(request.scope))
         body = await read_body(request.receive, length, self._inbox.most_bytes)
         outcome = await self._inbox.accept(
             body,

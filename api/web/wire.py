@@ -68,7 +68,11 @@ class Direct(Protocol):
         ...
 
     def answer(self, scope: Scope, source: bytes) -> Coroutine[Any, Any, Told | None]:
-        """Answer one request. ``scope`` has ``method``, ``path``, ``query_string``, ``headers``."""
+        """Answer one request.
+
+        ``scope`` has ``method``, ``path``, ``query_string``, ``headers``, and perhaps ``head``: the
+        same lines by their names.
+        """
         ...
 
 
@@ -93,12 +97,18 @@ _ONCE = (
 """The lines that these doors look at."""
 
 
-def read_head(lines: Sequence[tuple[bytes, bytes]]) -> Head:
-    """Return the lines by their names. Raises: InvalidInput, as ``expect_once`` does."""
-    found = dict(lines)
-    if len(found) != len(lines):
-        expect_once(lines)
-    return found
+def head_of(scope: Scope) -> Head:
+    """Return the header lines by their names; of several of one name, the last."""
+    head: Head | None = scope.get("head")
+    return dict(scope["headers"]) if head is None else head
+
+
+def read_head(scope: Scope) -> Head:
+    """Return the same. Raises: InvalidInput, as ``expect_once`` does."""
+    head = head_of(scope)
+    if len(head) != len(scope["headers"]):
+        expect_once(scope["headers"])
+    return head
 
 
 def expect_once(lines: Sequence[tuple[bytes, bytes]]) -> None:

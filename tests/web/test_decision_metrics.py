@@ -1,10 +1,14 @@
-"""Decisions are counted in plain numbers; what the metrics are told of them is exactly that."""
+"""Decisions are noted in lists; what the metrics are told of them is exactly that."""
+
+from collections import Counter
+from time import perf_counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from api.infra import telemetry
+from api.web.decision_metrics import DecisionMetrics
 from tests.support.site import Site
 from tests.support.waiting import until
 
@@ -24,6 +28,41 @@ def test_many_observations_at_once_are_the_same_as_one_by_one(took: list[float])
         counts[next(n for n, bound in enumerate(bounds) if seconds <= bound)] += 1
     telemetry.observe_many(fast, counts, sum(took))
     assert _buckets(many) == _buckets(one)
+
+
+OUTCOMES = st.lists(st.tuples(st.sampled_from(["granted", "FULL"]), st.booleans()), min_size=1)
+
+
+@given(st.lists(OUTCOMES, max_size=5))
+async def test_of_all_answers_of_a_request_each_is_counted(
+    requests: list[list[tuple[str, bool]]],
+) -> None:
+    telling = DecisionMetrics("test")
+    before = _decided()
+    for decided in requests:
+        telling.count_all(decided, perf_counter() - 3)
+    telling.tell()
+    all_ = [one for decided in requests for one in decided]
+    counted = Counter(outcome for outcome, _ in all_)
+    counted |= Counter({"degraded": sum(degraded for _, degraded in all_)})
+    counted |= Counter({"under 5 s": len(all_), "under 1 s": 0})
+    assert _decided() - before == +counted
+
+
+def _decided() -> Counter[str]:
+    found: Counter[str] = Counter()
+    names = {
+        'headroom_decisions_total{door="test",outcome="granted"}': "granted",
+        'headroom_decisions_total{door="test",outcome="FULL"}': "FULL",
+        'headroom_decisions_degraded_total{door="test"}': "degraded",
+        'headroom_decision_seconds_bucket{door="test",le="1.0"}': "under 1 s",
+        'headroom_decision_seconds_bucket{door="test",le="5.0"}': "under 5 s",
+    }
+    for line in telemetry.exposition().decode().splitlines():
+        name, _, number = line.rpartition(" ")
+        if name in names:
+            found[names[name]] += int(float(number))
+    return found
 
 
 async def test_the_metrics_are_told_though_nobody_asks_for_them(site: Site) -> None:
