@@ -46,6 +46,8 @@ class Variables:
 
     def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode) -> None:
         self._plan: list[tuple[str, Reader, Callable[[], Any] | None, bool]] = []
+        self.only: tuple[str, Reader] | None = None
+        """Its name and what reads it, where there is but one and that must be given."""
         for definition in operation.variable_definitions or ():
             type_ = type_from_ast(schema, definition.type)
             if not is_input_type(type_):
@@ -59,6 +61,8 @@ class Variables:
             required = isinstance(type_, GraphQLNonNull) and default is None
             name = definition.variable.name.value
             self._plan.append((name, reader(type_), default, required))
+        if len(self._plan) == 1 and self._plan[0][3]:
+            self.only = self._plan[0][:2]
 
     def read(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of the variables. Raises: Unfit."""
@@ -83,6 +87,8 @@ class Arguments:
         keywords = {names.from_argument(one): one.python_name for one in own.arguments}
         given = {one.name.value: one.value for one in node.arguments or ()}
         self._plan: list[tuple[str, _Maker, Callable[[], Any] | None]] = []
+        self.only: tuple[str, str] | None = None
+        """The keyword and the variable that is its value, where there is but one and it is that."""
         for name, argument in definition.args.items():
             default = coerce_default_value(argument)
             fallback = None if default is Undefined else constant(argument.type, default)
@@ -95,6 +101,11 @@ class Arguments:
             else:
                 continue
             self._plan.append((keywords[name], make, fallback))
+            value = given.get(name)
+            if isinstance(value, VariableNode) and fallback is None:
+                self.only = (keywords[name], value.name.value)
+        if len(self._plan) != 1:
+            self.only = None
         self.fixed = not any(_variables(value) for value in given.values())
 
     def make(self, values: Values) -> dict[str, Any]:

@@ -34,17 +34,19 @@ class Leaf(NamedTuple):
     """How a leaf is written: ``{v}`` stands for the value, other names for ``constants``.
 
     ``usual`` tells whether the value is of the usual kind, ``written`` is what it becomes then.
+    ``kind`` is its type where nothing but the type makes it usual.
     """
 
     usual: str
     written: str
     constants: Mapping[str, object] = MappingProxyType({})
+    kind: type | None = None
 
 
 _KNOWN = {
-    GraphQLString.name: Leaf("type({v}) is str", "{v}"),
-    GraphQLID.name: Leaf("type({v}) is str", "{v}"),
-    GraphQLBoolean.name: Leaf("type({v}) is bool", "{v}"),
+    GraphQLString.name: Leaf("type({v}) is str", "{v}", kind=str),
+    GraphQLID.name: Leaf("type({v}) is str", "{v}", kind=str),
+    GraphQLBoolean.name: Leaf("type({v}) is bool", "{v}", kind=bool),
     GraphQLInt.name: Leaf(f"type({{v}}) is int and {_LEAST} <= {{v}} <= {_MOST}", "{v}"),
 }
 
@@ -57,10 +59,10 @@ def leaf_of(type_: GraphQLLeafType) -> Leaf:
     if known is not None:
         return known
     if type_.coerce_output_value is int:
-        return Leaf("type({v}) is int", "{v}")
+        return Leaf("type({v}) is int", "{v}", kind=int)
     if type_.coerce_output_value is write_instant:
         constants = {"kind": datetime, "write": write_instant}
-        return Leaf("type({v}) is {kind}", "{write}({v})", constants)
+        return Leaf("type({v}) is {kind}", "{write}({v})", constants, datetime)
     return Leaf("False", "{v}")
 
 
@@ -100,4 +102,4 @@ def _enum(type_: GraphQLEnumType) -> Leaf:
     members: Iterable[Enum] = definition.wrapped_cls
     names = {member.value: type_.coerce_output_value(member) for member in members}
     constants = {"kind": definition.wrapped_cls, "names": names}
-    return Leaf("type({v}) is {kind}", "{names}[{v}._value_]", constants)
+    return Leaf("type({v}) is {kind}", "{names}[{v}._value_]", constants, definition.wrapped_cls)

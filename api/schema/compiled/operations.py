@@ -22,6 +22,7 @@ from graphql import (
 from strawberry.schema.name_converter import NameConverter
 
 from api.schema.compiled.arguments import Variables
+from api.schema.compiled.reading import MISSING, Reader
 from api.schema.compiled.running import Run
 from api.schema.compiled.selection import Selection, conditions
 from api.schema.compiled.unfit import Unfit, Unsupported
@@ -52,6 +53,7 @@ class Function:
         exec(compile(source, "<compiled operation>", "exec"), namespace)  # noqa: S102 - as said
         self._root: Callable[[Run], Any] = namespace["root"]
         self._arguments = writer.arguments
+        self.only = self._arguments[0].only if len(self._arguments) == 1 else None
         self.taskless = writer.taskless
         """Whether each of its resolvers asks for a task where it needs one."""
         self.size = len(source)
@@ -83,6 +85,7 @@ class Operation:
         "functions",
         "known",
         "node",
+        "only",
         "uses",
         "variables",
     )
@@ -97,6 +100,8 @@ class Operation:
         """Whether the compiler knows all of it; None: it was not asked yet."""
         self.variables: Variables | None = None
         self.conditions: list[str] = []
+        self.only: tuple[Function, str, Reader, str] | None = None
+        """Its function, where it has one variable, and that is its one argument, as of most."""
         self.functions: dict[tuple[bool, ...], Function] = {}
         """By what decides of the selection; those that the compiler keeps."""
 
@@ -118,23 +123,32 @@ class Compiler:
 
         Cost: microseconds; of a combination of conditions that is new, milliseconds.
         """
-        if not operation.known and not self._asked(operation):
-            return None
-        variables = operation.variables
-        if variables is None:
-            return None
         try:
-            values = variables.read(given or _NONE)
-            answers = _answers(operation.conditions, values) if operation.conditions else ()
-            function = operation.functions.get(answers)
-            if function is None:
-                function = self._compile(operation, answers)
-            return function, function.arguments(values)
+            only = operation.only
+            if only is not None:
+                function, name, read, keyword = only
+                value = (given or _NONE).get(name, MISSING)
+                return None if value is MISSING else (function, [{keyword: read(value)}])
+            if not operation.known and not self._asked(operation):
+                return None
+            return self._fit(operation, given or _NONE)
         except Unfit:
             return None
         except Unsupported:
             operation.known = False
             return None
+
+    def _fit(self, operation: Operation, given: Mapping[str, Any]) -> tuple[Function, Keywords]:
+        """Return the same. Raises: Unfit, Unsupported."""
+        variables = operation.variables
+        if variables is None:
+            raise Unfit
+        values = variables.read(given)
+        answers = _answers(operation.conditions, values) if operation.conditions else ()
+        function = operation.functions.get(answers)
+        if function is None:
+            function = self._compile(operation, answers)
+        return function, function.arguments(values)
 
     def _asked(self, operation: Operation) -> bool:
         """Tell whether to compile ``operation``, the first time it is worth asking."""
@@ -156,14 +170,27 @@ class Compiler:
         selection = Selection(self._schema, operation.document, operation.node, known)
         function = Function(selection, self._names)
         operation.functions[answers] = function
+        operation.only = None if answers else _only(function, operation.variables)
         self._kept.append((operation, answers, function.size))
         self._bytes += function.size
         while len(self._kept) > MOST_FUNCTIONS or self._bytes > MOST_SOURCE_BYTES:
             # The oldest goes; one that is still in use is compiled again.
             other, of, size = self._kept.popleft()
             del other.functions[of]
+            other.only = None
             self._bytes -= size
         return function
+
+
+def _only(
+    function: Function, variables: Variables | None
+) -> tuple[Function, str, Reader, str] | None:
+    """Return how to call ``function`` where its one argument is its one variable."""
+    argument = function.only
+    if variables is None or variables.only is None or argument is None:
+        return None
+    (name, read), (keyword, of) = variables.only, argument
+    return (function, name, read, keyword) if of == name else None
 
 
 def _answers(names: list[str], values: Mapping[str, Any]) -> tuple[bool, ...]:

@@ -8,7 +8,7 @@ the general executor may say what is wrong.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from graphql import (
@@ -32,6 +32,7 @@ from api.schema.scalars import parse_units
 Reader: TypeAlias = Callable[[Any], Any]
 
 MISSING: Any = object()
+MOST_LAYOUTS = 64
 _BACKREF = "strawberry-definition"
 
 
@@ -178,7 +179,7 @@ def _object(type_: GraphQLInputObjectType) -> Reader:
     given = []
     for n, member in enumerate(fields):
         names[f"name{n}"], names[f"read{n}"] = member.name, reader(member.type)
-        usual = _usual(member.type)
+        usual = _usual(member.type, "v")
         lines += [
             f"v = get(name{n}, MISSING)",
             "if v is not MISSING:",
@@ -197,19 +198,79 @@ def _object(type_: GraphQLInputObjectType) -> Reader:
         "    raise Unfit",  # it has a field that the type does not have
         f"return make({', '.join(given)})",
     ]
+    any_ = _function(type_.name, lines, names)
+    layouts = _Layouts(type_.name, fields, names, any_)
+
+    def read(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if type(value) is not dict:
+            raise Unfit
+        return layouts[tuple(value)](value)
+
+    return read
+
+
+class _Layouts(dict[tuple[str, ...], Reader]):
+    """Functions for the orders in which the fields of one type come; any other has ``any_``.
+
+    One program sends its fields in one order, so nothing needs to be looked for.
+    """
+
+    def __init__(
+        self, type_: str, fields: list[Member], names: Mapping[str, Any], any_: Reader
+    ) -> None:
+        super().__init__()
+        self._type = type_
+        self._fields = fields
+        self._names = names
+        self._any = any_
+
+    def __missing__(self, keys: tuple[str, ...]) -> Reader:
+        """Write the function of an order that was not seen yet."""
+        if len(self) >= MOST_LAYOUTS:
+            return self._any
+        fields = {member.name for member in self._fields}
+        required = {member.name for member in self._fields if member.required}
+        fits = keys and required <= set(keys) <= fields
+        self[keys] = self._written(keys) if fits else self._any
+        return self[keys]
+
+    def _written(self, keys: tuple[str, ...]) -> Reader:
+        lines, usual, given = [], [], []
+        for n, member in enumerate(self._fields):
+            if member.name not in keys:
+                given.append(f"{member.keyword}=default{n}()")
+                continue
+            test = _usual(member.type, f"v{n}")
+            given.append(f"{member.keyword}=v{n}")
+            if test:
+                usual.append(test)
+            else:
+                lines.append(f"v{n} = read{n}(v{n})")
+        places = {member.name: f"v{n}" for n, member in enumerate(self._fields)}
+        make = f"return make({', '.join(given)})"
+        lines = [
+            f"{', '.join(places[key] for key in keys)}, = value.values()",
+            *([f"if not ({' and '.join(usual)}):", "    return any_(value)"] if usual else []),
+            *lines,
+            make,
+        ]
+        return _function(self._type, lines, {**self._names, "any_": self._any})
+
+
+def _function(type_: str, lines: Sequence[str], names: dict[str, Any]) -> Reader:
     source = "\n".join(["def read(value):", *(f"    {line}" for line in lines)])
-    exec(compile(source, f"<input {type_.name}>", "exec"), names)  # noqa: S102 - as said
+    exec(compile(source, f"<input {type_}>", "exec"), names)  # noqa: S102 - as said
     read: Reader = names["read"]
     return read
 
 
-def _usual(type_: GraphQLInputType) -> str:
+def _usual(type_: GraphQLInputType, v: str) -> str:
     """Return what tells that the value ``v`` is what a resolver gets; empty: it has to be read."""
     bare = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
     if bare is GraphQLString:
-        return "type(v) is str"
+        return f"type({v}) is str"
     if is_leaf_type(bare) and bare.coerce_input_value is parse_units:
-        return f"type(v) is int and 0 <= v <= {MAX_UNITS}"
+        return f"type({v}) is int and 0 <= {v} <= {MAX_UNITS}"
     return ""
 
 

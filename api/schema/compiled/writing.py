@@ -32,6 +32,7 @@ from api.schema.compiled.kinds import class_of, expecting, iterated, naming
 from api.schema.compiled.leaves import general, leaf_of
 from api.schema.compiled.selection import Selected, Selection
 from api.schema.compiled.unfit import Unsupported
+from api.schema.compiled.usual import PlainLeaf, at_once, plain_leaf
 from api.schema.described import is_taskless
 from api.schema.scopes import Guard
 
@@ -124,11 +125,13 @@ class Writer:
         body: list[str] = []
         results: list[str] = []
         waits: list[tuple[str, str]] = []
+        leaves: dict[str, PlainLeaf | None] = {}
         for field in fields:
             if field.definition is TypeNameMetaFieldDef:
                 results.append(f"{field.key!r}: {type_.name!r}")
                 continue
             place = self._place(type_, field)
+            leaves[field.key] = plain_leaf(place.own, place.type)
             result = self._name("r")
             results.append(f"{field.key!r}: {result}")
             if place.own.is_async:
@@ -139,6 +142,9 @@ class Writer:
                 body += steps.lines
                 if steps.waits:
                     waits.append((field.key, result))
+        plain = {key: leaf for key, leaf in leaves.items() if leaf is not None}
+        if len(plain) == len(results) > 1:
+            body = [*at_once(plain, self._constant), *body]
         out = f"{{{', '.join(results)}}}"
         body = _waiting(body, out, waits) if waits else [*body, f"return {out}"]
         name = self._name("object")
