@@ -104,7 +104,7 @@ class DirectProtocol(HttpToolsProtocol):
         exchange = self._exchange
         if exchange is None:
             super().on_body(body)
-        elif len(exchange.body) + len(body) > min(exchange.door.most_bytes, MOST_BYTES):
+        elif len(exchange.body) + len(body) > exchange.most_bytes:
             begun = exchange.body
             exchange.response_complete = True
             self._go_the_usual_way()
@@ -240,6 +240,7 @@ class _Exchange(Taskless[Told | None]):
     def __init__(self, protocol: DirectProtocol, door: Direct, begin: bytes, head: Head) -> None:
         self.door = door
         self.head = head
+        self.most_bytes = min(door.most_bytes, MOST_BYTES)
         self._protocol = protocol
         self._begin = begin
 

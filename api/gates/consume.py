@@ -82,7 +82,13 @@ class Gate:
         """
         asking = self._straight.ask(customer, feature, units, key, at)
         if asking is not None:
-            answer = await self._straight.answer(asking, at)
+            # What ``answer`` of the straight road does, without a coroutine more in the usual case.
+            try:
+                raw = await asking.reply
+            except Unavailable as lost:
+                answer = await self._straight.lost(asking, lost, at)
+            else:
+                answer = self._straight.read(asking, raw, at)
             if answer is not None:
                 return answer
             at = self._straight.later(asking, at)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from api.domain.admission import Action
 from api.domain.catalog import MAX_UNITS, Feature
-from api.domain.errors import IdempotencyConflict
+from api.domain.errors import IdempotencyConflict, Unavailable
 from api.gates import shadow
 from api.gates.denials import explain
 from api.gates.expectations import expect_key
@@ -91,17 +91,23 @@ class Straight:
         """Wait for the answer. Raises: IdempotencyConflict; Unavailable, by the outage policy."""
         try:
             raw = await asking.reply
-        except NotSent:
-            return None
-        except OutcomeUnknown as lost:
-            if asking.operation.fingerprint:
-                return None
-            # Perhaps it was counted, so it must not be asked again.
-            await in_task()
-            asked = ((asking.feature, asking.units),)
-            outcome = await self._outage.consume(asking.operation, asked, at, lost)
-            return outcome if isinstance(outcome, Denied) else outcome[0]
+        except Unavailable as lost:
+            return await self.lost(asking, lost, at)
         return self.read(asking, raw, at)
+
+    async def lost(self, asking: Asking, lost: Unavailable, at: int) -> Consumption | Denied | None:
+        """Return what becomes of a call without an answer. Raises: Unavailable, by that policy."""
+        if isinstance(lost, NotSent):
+            return None
+        if not isinstance(lost, OutcomeUnknown):
+            raise lost
+        if asking.operation.fingerprint:
+            return None
+        # Perhaps it was counted, so it must not be asked again.
+        await in_task()
+        asked = ((asking.feature, asking.units),)
+        outcome = await self._outage.consume(asking.operation, asked, at, lost)
+        return outcome if isinstance(outcome, Denied) else outcome[0]
 
     def read(self, asking: Asking, raw: bytes, at: int) -> Consumption | Denied | None:
         """Return what the counters answered. Raises: IdempotencyConflict."""

@@ -6,18 +6,20 @@ compiler does not know, on graphql-core. tests/schema/roads holds the two agains
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from inspect import isawaitable
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 import orjson
 import strawberry
-from graphql import DocumentNode, ExecutionResult, execute, get_operation_ast
+from graphql import DocumentNode, ExecutionResult, GraphQLError, execute, get_operation_ast
 
 from api.domain.errors import HeadroomError, InvalidInput, RateLimited
 from api.infra.taskless import in_task
-from api.schema.compiled.operations import USES, Compiler, Operation
+from api.schema.compiled.operations import USES, Compiler, Function, Keywords, Operation
+from api.schema.compiled.running import Run
 from api.schema.context import Context
 from api.schema.document_limits import DocumentLimits
 from api.schema.documents import Documents, Prepared
@@ -83,51 +85,80 @@ class Executor:
         self._compiler = Compiler(self._schema, names, uses) if compiled else None
         self.roads = Roads()
 
-    async def execute(self, request: GraphQLRequest, context: Context) -> Answer:
-        """Answer one request. Never raises for what a caller can do."""
+    def execute(self, request: GraphQLRequest, context: Context) -> Coroutine[Any, Any, Answer]:
+        """Return what answers one request. Neither raises for what a caller can do."""
         principal = context.principal
         closed = not self._open and (principal is None or principal.customer is not None)
-        query, digest, name, variables, safe = request
+        found = self._find(request, context, closed=closed)
+        if isinstance(found, Answer):
+            return _settled(found)
+        fit = None if self._compiler is None else self._compiler.fit(found, request.variables)
+        if fit is None:
+            self.roads.general += 1
+            return self._generally(found, request, context, closed=closed)
+        self.roads.compiled += 1
+        return _compiled(*fit, context)
+
+    def _find(
+        self, request: GraphQLRequest, context: Context, *, closed: bool
+    ) -> Operation | Answer:
+        """Return the operation that is asked for, or the refusal."""
+        query, digest, name, _, safe = request
         try:
             text = query if query and digest is None else self._documents.text(query, digest)
             prepared = self._documents.find(text, digest, closed=closed)
             if prepared is None:
-                caller = "nobody" if principal is None else principal.actor
+                caller = "nobody" if context.principal is None else context.principal.actor
                 prepared = self._documents.prepare(
                     text, digest, closed=closed, caller=caller, at_ms=context.at_ms
                 )
-            if prepared.document is None or prepared.errors:
-                return _refusal(map(entry_of, prepared.errors), InvalidInput.status)
             operation = prepared.operations.get(name)
             if operation is None:
+                if prepared.document is None or prepared.errors:
+                    return _refusal(map(entry_of, prepared.errors), InvalidInput.status)
                 operation = _operation(prepared, prepared.document, name)
             if safe and operation.changes:
                 raise MethodNotAllowed("Only queries are answered by GET; send this by POST.")
         except HeadroomError as error:
             return refuse(error)
-        if self._compiler is not None:
-            fit = self._compiler.fit(operation, variables)
-            if fit is not None:
-                function, keywords = fit
-                self.roads.compiled += 1
-                if not function.taskless:
-                    await in_task()
-                data, errors = await function.run(context, keywords)
-                body = {"errors": errors, "data": data} if errors else {"data": data}
-                return Answer(orjson.dumps(body), 200)
-        self.roads.general += 1
+        return operation
+
+    async def _generally(
+        self, operation: Operation, request: GraphQLRequest, context: Context, *, closed: bool
+    ) -> Answer:
+        """Execute on the general road."""
         await in_task()
         running = execute(
             self._schema,
             operation.document,
             context_value=context,
-            variable_values=dict(variables or {}),
-            operation_name=name,
+            variable_values=dict(request.variables or {}),
+            operation_name=request.operation_name,
             executor_class=self._strawberry.execution_context_class,
             hide_suggestions=closed,
             operation_extensions=None,
         )
         return _answer(await running if isawaitable(running) else running)
+
+
+async def _compiled(function: Function, keywords: Keywords, context: Context) -> Answer:
+    """Execute on the short road."""
+    if not function.taskless:
+        await in_task()
+    run = Run(context, keywords)
+    try:
+        data = function.root(run)
+        if type(data) is CoroutineType:
+            data = await data
+    except GraphQLError as error:
+        data = None
+        run.add_whole(error)
+    body = {"errors": run.errors, "data": data} if run.errors else {"data": data}
+    return Answer(orjson.dumps(body), 200)
+
+
+async def _settled(answer: Answer) -> Answer:
+    return answer
 
 
 def refuse(error: HeadroomError) -> Answer:

@@ -56,9 +56,9 @@ class DecisionMetrics:
 
     def count_all(self, decided: Sequence[tuple[str, bool]], since: float) -> None:
         """Note all that one request was answered: each outcome, and whether it was degraded."""
-        self.count(decided[0][0], since, degraded=decided[0][1])
-        if len(decided) > 1:
-            more = decided[1:]
+        (outcome, degraded), *more = decided
+        self.count(outcome, since, degraded=degraded)
+        if more:
             self._outcomes += [outcome for outcome, _ in more]
             self._took += [self._took[-1]] * len(more)
             self._degraded += sum([degraded for _, degraded in more])

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from types import CoroutineType
 from typing import Any
 
 from graphql import (
     DocumentNode,
-    GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
@@ -27,8 +25,6 @@ from api.schema.compiled.running import Run
 from api.schema.compiled.selection import Selection, conditions
 from api.schema.compiled.unfit import Unfit, Unsupported
 from api.schema.compiled.writing import Writer
-from api.schema.context import Context
-from api.schema.errors import Entry
 
 MOST_FUNCTIONS = 2_000
 MOST_SOURCE_BYTES = 4 << 20
@@ -51,7 +47,8 @@ class Function:
         namespace = writer.constants
         # The source is our own: of the document only its response keys are in it, as literals.
         exec(compile(source, "<compiled operation>", "exec"), namespace)  # noqa: S102 - as said
-        self._root: Callable[[Run], Any] = namespace["root"]
+        self.root: Callable[[Run], Any] = namespace["root"]
+        """Returns the data, or what gives them. It raises: GraphQLError, by which all are null."""
         self._arguments = writer.arguments
         self.only = self._arguments[0].only if len(self._arguments) == 1 else None
         self.taskless = writer.taskless
@@ -61,18 +58,6 @@ class Function:
     def arguments(self, values: Mapping[str, Any]) -> Keywords:
         """Return the arguments of every field that has any. Raises: Unfit."""
         return [one.make(values) for one in self._arguments]
-
-    async def run(self, context: Context, args: Keywords) -> tuple[Any, list[Entry]]:
-        """Return data and errors. Never raises for what a resolver may do."""
-        run = Run(context, args)
-        try:
-            data = self._root(run)
-            if type(data) is CoroutineType:
-                data = await data
-        except GraphQLError as error:
-            data = None
-            run.add_whole(error)
-        return data, run.errors
 
 
 class Operation:

@@ -116,6 +116,9 @@ class Writer:
             place = self._place(type_, field)
             if not place.own.is_async:
                 raise Unsupported(f"{place.words}: a mutation that is not async")
+            if len(fields) == 1:  # as of most: one coroutine is enough
+                self._async(place, "root", alone=True)
+                return
             made.append(f"{field.key!r}: await {self._async(place)}(run, None, None)")
         # Python makes the members of a dictionary in the order in which they are written.
         self._add(["async def root(run):", f"    return {{{', '.join(made)}}}"])
@@ -164,8 +167,14 @@ class Writer:
             self._objects[place] = known
         return known
 
-    def _async(self, place: _Place) -> str:
-        """Write the function of a field whose resolver is async; return its name."""
+    def _async(self, place: _Place, name: str | None = None, *, alone: bool = False) -> str:
+        """Write the function of a field whose resolver is async; return its name.
+
+        ``alone``: it is all that there is of its object, which is returned with it.
+        """
+        name = name or self._name("field")
+        key = place.field.key
+        out, null = (f"{{{key!r}: c}}", f"{{{key!r}: None}}") if alone else ("c", "None")
         self.taskless = self.taskless and is_taskless(place.own)
         steps = self._complete(place, place.type, "v", "c", "p")
         lines = [*self._guards(place.own), f"v = await {self._call(place)}"]
@@ -174,10 +183,10 @@ class Writer:
         lines += steps.lines
         if steps.waits:
             lines += ["if type(c) is Waits:", "    c = await c"]
-        lines.append("return c")
-        name = self._name("field")
-        handled = _except(place, place.type, place.path, "v", "return None")
-        self._add([f"async def {name}(run, s, path):", *_in(["try:", *_in(lines), *handled])])
+        lines.append(f"return {out}")
+        handled = _except(place, place.type, place.path, "v", f"return {null}")
+        head = f"async def {name}(run, s=None, path=None):"
+        self._add([head, *_in(["try:", *_in(lines), *handled])])
         return name
 
     def _sync(self, place: _Place, result: str) -> _Steps:
