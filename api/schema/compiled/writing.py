@@ -4,8 +4,7 @@ A function takes the run, the object and its path, and returns what orjson write
 read in place; a resolver that is not async is called in place; an async one becomes a function of
 its own, which whoever joins it starts. A leaf of the usual kind costs one look at its type.
 
-What a position does about an error follows graphql-core's ``Executor``, step by step: a field or
-item that may be null notes it and is null; any other raises it, located, to the one above.
+What a position does about an error is in ``positions``, objects of leaves alone in ``usual``.
 """
 
 from __future__ import annotations
@@ -30,6 +29,14 @@ from api.schema.compiled import running
 from api.schema.compiled.arguments import Arguments
 from api.schema.compiled.kinds import class_of, expecting, iterated, naming
 from api.schema.compiled.leaves import general, leaf_of
+from api.schema.compiled.positions import (
+    Place,
+    awaiting,
+    excepting,
+    guarded,
+    indented,
+    needs_path,
+)
 from api.schema.compiled.selection import Selected, Selection
 from api.schema.compiled.unfit import Unsupported
 from api.schema.compiled.usual import PlainLeaf, at_once, plain_leaf
@@ -40,28 +47,6 @@ MOST_BYTES = 64 << 10
 """Of one operation; Python takes a tenth of a second to read so much."""
 
 _BACKREF = "strawberry-definition"
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """One selected field of one type, and the constant that locates its errors."""
-
-    parent: GraphQLObjectType
-    field: Selected
-    own: StrawberryField
-    site: str
-
-    @property
-    def type(self) -> GraphQLOutputType:
-        return self.field.definition.type
-
-    @property
-    def path(self) -> str:
-        return f"(path, {self.field.key!r})"
-
-    @property
-    def words(self) -> str:
-        return f"{self.parent.name}.{self.field.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +134,9 @@ class Writer:
         if len(plain) == len(results) > 1:
             body = [*at_once(plain, self._constant), *body]
         out = f"{{{', '.join(results)}}}"
-        body = _waiting(body, out, waits) if waits else [*body, f"return {out}"]
+        body = awaiting(body, out, waits) if waits else [*body, f"return {out}"]
         name = self._name("object")
-        self._add([f"def {name}(run, s, path):", *_in(body)])
+        self._add([f"def {name}(run, s, path):", *indented(body)])
         return name, bool(waits)
 
     def _below(self, type_: GraphQLObjectType, field: Selected) -> tuple[str, bool]:
@@ -167,7 +152,7 @@ class Writer:
             self._objects[place] = known
         return known
 
-    def _async(self, place: _Place, name: str | None = None, *, alone: bool = False) -> str:
+    def _async(self, place: Place, name: str | None = None, *, alone: bool = False) -> str:
         """Write the function of a field whose resolver is async; return its name.
 
         ``alone``: it is all that there is of its object, which is returned with it.
@@ -178,18 +163,18 @@ class Writer:
         self.taskless = self.taskless and is_taskless(place.own)
         steps = self._complete(place, place.type, "v", "c", "p")
         lines = [*self._guards(place.own), f"v = await {self._call(place)}"]
-        if _needs_path(place.type):
+        if needs_path(place.type):
             lines.append(f"p = {place.path}")
         lines += steps.lines
         if steps.waits:
             lines += ["if type(c) is Waits:", "    c = await c"]
         lines.append(f"return {out}")
-        handled = _except(place, place.type, place.path, "v", f"return {null}")
+        handled = excepting(place, place.type, place.path, "v", f"return {null}")
         head = f"async def {name}(run, s=None, path=None):"
-        self._add([head, *_in(["try:", *_in(lines), *handled])])
+        self._add([head, *indented(["try:", *indented(lines), *handled])])
         return name
 
-    def _sync(self, place: _Place, result: str) -> _Steps:
+    def _sync(self, place: Place, result: str) -> _Steps:
         """Return the steps that put a field's value into ``result``."""
         own = place.own
         lines = self._guards(own)
@@ -199,17 +184,17 @@ class Writer:
             lines.append(f"v = s.{own.python_name}")
         else:
             raise Unsupported(place.words)
-        if _needs_path(place.type):
+        if needs_path(place.type):
             lines.append(f"p = {place.path}")
         steps = self._complete(place, place.type, "v", result, "p")
         lines += steps.lines
         if steps.waits:
-            lines += _guarded(place, place.type, result, place.path)
-        handled = _except(place, place.type, place.path, "v", f"{result} = None")
-        return _Steps(["try:", *_in(lines), *handled], steps.waits)
+            lines += guarded(place, place.type, result, place.path)
+        handled = excepting(place, place.type, place.path, "v", f"{result} = None")
+        return _Steps(["try:", *indented(lines), *handled], steps.waits)
 
     def _complete(
-        self, place: _Place, type_: GraphQLOutputType, value: str, result: str, path: str
+        self, place: Place, type_: GraphQLOutputType, value: str, result: str, path: str
     ) -> _Steps:
         """Return the steps that complete ``value``, which is of ``type_``, into ``result``."""
         null = not isinstance(type_, GraphQLNonNull)
@@ -239,12 +224,12 @@ class Writer:
             f"elif isinstance({value}, Exception):",
             f"    rethrow({value})",
             "else:",
-            *_in(steps.lines),
+            *indented(steps.lines),
         ]
         return _Steps(lines, steps.waits)
 
     def _list(
-        self, place: _Place, type_: GraphQLOutputType, value: str, result: str, path: str
+        self, place: Place, type_: GraphQLOutputType, value: str, result: str, path: str
     ) -> _Steps:
         """Return the steps for a list of ``type_``."""
         items, index, item, done, at = (
@@ -252,15 +237,15 @@ class Writer:
         )
         steps = self._complete(place, type_, item, done, at)
         here = f"({path}, {index})"
-        lines = [f"{at} = {here}"] if _needs_path(type_) else []
+        lines = [f"{at} = {here}"] if needs_path(type_) else []
         lines += steps.lines
         if steps.waits:
-            lines += _guarded(place, type_, done, here)
-        each = ["try:", *_in(lines), *_except(place, type_, here, item, f"{done} = None")]
+            lines += guarded(place, type_, done, here)
+        each = ["try:", *indented(lines), *excepting(place, type_, here, item, f"{done} = None")]
         all_ = f"{value} if type({value}) in (list, tuple) else iterated({value}, {place.words!r})"
         loop = [
             f"for {index}, {item} in enumerate({all_}):",
-            *_in([*each, f"{items}.append({done})"]),
+            *indented([*each, f"{items}.append({done})"]),
         ]
         if not steps.waits:
             return _Steps([f"{items} = []", *loop, f"{result} = {items}"])
@@ -269,7 +254,7 @@ class Writer:
         lines = [
             f"{items} = []",
             "try:",
-            *_in(loop),
+            *indented(loop),
             "except BaseException:",
             f"    settle([c for c in {items} if type(c) is Waits])",
             "    raise",
@@ -279,7 +264,7 @@ class Writer:
         return _Steps(lines, waits=True)
 
     def _one(
-        self, place: _Place, type_: GraphQLObjectType, value: str, result: str, path: str
+        self, place: Place, type_: GraphQLObjectType, value: str, result: str, path: str
     ) -> _Steps:
         """Return the steps for an object of ``type_``."""
         function, waits = self._below(type_, place.field)
@@ -292,7 +277,7 @@ class Writer:
         return _Steps(lines, waits)
 
     def _any(
-        self, place: _Place, type_: GraphQLAbstractType, value: str, result: str, path: str
+        self, place: Place, type_: GraphQLAbstractType, value: str, result: str, path: str
     ) -> _Steps:
         """Return the steps for an object of any type that ``type_`` may be."""
         schema, functions, waits = self._selection.schema, [], False
@@ -305,7 +290,7 @@ class Writer:
         name = self._constant("name", naming(schema, type_, place.parent, place.field))
         return _Steps([f"{result} = {table}[{name}({value})](run, {value}, {path})"], waits)
 
-    def _call(self, place: _Place) -> str:
+    def _call(self, place: Place) -> str:
         """Return the expression that calls a field's resolver."""
         own, resolver = place.own, place.own.base_resolver
         if resolver is None:
@@ -329,11 +314,11 @@ class Writer:
             lines.append(f"{self._constant('expect', extension.rule.expect)}(run.context.caller)")
         return lines
 
-    def _place(self, parent: GraphQLObjectType, field: Selected) -> _Place:
+    def _place(self, parent: GraphQLObjectType, field: Selected) -> Place:
         own = field.definition.extensions.get(_BACKREF)
         if not isinstance(own, StrawberryField):
             raise Unsupported(f"{parent.name}.{field.name}")  # introspection
-        return _Place(parent, field, own, self._constant("site", running.Site(field.nodes)))
+        return Place(parent, field, own, self._constant("site", running.Site(field.nodes)))
 
     def _add(self, lines: Sequence[str]) -> None:
         self._lines += lines
@@ -349,46 +334,3 @@ class Writer:
     def _name(self, kind: str) -> str:
         self._count += 1
         return f"{kind}{self._count}"
-
-
-def _waiting(body: list[str], out: str, waits: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the body of an object's function of which some fields may have to be waited for."""
-    results = ", ".join(result for _, result in waits)
-    pairs = ", ".join(f"({key!r}, {result})" for key, result in waits)
-    return [
-        *(f"{result} = None" for _, result in waits),
-        "try:",
-        *_in(body),
-        "except BaseException:",
-        f"    settle([c for c in ({results},) if type(c) is Waits])",
-        "    raise",
-        f"out = {out}",
-        f"waits = [w for w in ({pairs},) if type(w[1]) is Waits]",
-        "return out if not waits else join(out, [w[0] for w in waits], [w[1] for w in waits])",
-    ]
-
-
-def _except(place: _Place, type_: GraphQLOutputType, path: str, value: str, null: str) -> list[str]:
-    """Return what a position of ``type_`` does about an error, which ``value`` may itself be."""
-    lines = ["except Exception as e:", f"    {value} = None"]  # its traceback names this frame
-    if isinstance(type_, GraphQLNonNull):
-        return [*lines, f"    raise located(e, {place.site}, {path}) from None"]
-    return [*lines, f"    run.add(e, {place.site}, {path})", f"    {null}"]
-
-
-def _guarded(place: _Place, type_: GraphQLOutputType, result: str, path: str) -> list[str]:
-    """Return what makes a position do about a later error what it does about one now."""
-    if isinstance(type_, GraphQLNonNull):
-        later = f"or_raise({result}, {place.site}, {path})"
-    else:
-        later = f"or_null(run, {result}, {place.site}, {path})"
-    return [f"if type({result}) is Waits:", f"    {result} = {later}"]
-
-
-def _needs_path(type_: GraphQLOutputType) -> bool:
-    bare = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
-    return not is_leaf_type(bare)
-
-
-def _in(lines: Sequence[str]) -> list[str]:
-    return [f"    {line}" for line in lines]
