@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 from graphql import GraphQLOutputType, GraphQLString
 
-from api.schema.compiled import arguments, leaves, operations, running, writing
+from api.schema.compiled import (
+    arguments,
+    leaves,
+    operations,
+    positions,
+    reading,
+    running,
+    usual,
+    writing,
+)
 from api.schema.compiled.leaves import Leaf
 from api.schema.compiled.running import Run, Site
 from tests.schema.roads.journey import journey
@@ -22,12 +31,29 @@ def texts_in_upper_case(patch: pytest.MonkeyPatch) -> None:
 
 
 def errors_that_stop_at_once(patch: pytest.MonkeyPatch) -> None:
-    handle = writing._except  # noqa: SLF001 - likewise
+    handle = positions.excepting
 
     def nullable(place: Any, type_: GraphQLOutputType, *rest: str) -> list[str]:  # noqa: ANN401
         return handle(place, getattr(type_, "of_type", type_), *rest)
 
-    patch.setattr(writing, "_except", nullable)
+    patch.setattr(writing, "excepting", nullable)
+
+
+def objects_usual_whatever_they_hold(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(usual.Kinds, "__missing__", lambda *_: True)
+
+
+def fields_of_inputs_in_another_order(patch: pytest.MonkeyPatch) -> None:
+    missing = reading._Layouts.__missing__  # noqa: SLF001 - likewise
+
+    def turned(self: Any, keys: tuple[str, ...]) -> Any:  # noqa: ANN401
+        return missing(self, keys[::-1])
+
+    patch.setattr(reading._Layouts, "__missing__", turned)  # noqa: SLF001 - likewise
+
+
+def fields_of_inputs_of_any_kind(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reading, "_usual", lambda *_: "True")
 
 
 def errors_below_what_is_null(patch: pytest.MonkeyPatch) -> None:
@@ -93,6 +119,9 @@ def siblings_that_go_on(patch: pytest.MonkeyPatch) -> None:
 FAULTS: tuple[Plant, ...] = (
     texts_in_upper_case,
     errors_that_stop_at_once,
+    objects_usual_whatever_they_hold,
+    fields_of_inputs_in_another_order,
+    fields_of_inputs_of_any_kind,
     errors_below_what_is_null,
     one_location_of_several,
     paths_turned_round,
