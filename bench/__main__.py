@@ -2,6 +2,7 @@
 
 Nothing here fails for being slow; the last table says which goals were met. Parts:
 requests        CPU, rate and latency of every door, beside what others would write (needs wrk)
+steps           how many steps of the interpreter one request takes
 judge           what a decision costs Valkey, beside a script by hand
 credits         a debit of credits, beside a transaction by hand
 storage         bytes of counters and snapshots, and how long filling takes
@@ -19,12 +20,12 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 
 from bench import credits as debits
-from bench import drain, growth, judge, reconciliation, requests, storage, webhooks
+from bench import drain, growth, judge, reconciliation, requests, steps, storage, webhooks
 from bench.goals import verdicts
 from bench.machine import described
 from bench.rivals import NAMES
 
-USUAL = ("requests", "judge", "credits", "storage", "drain", "webhooks", "reconciliation")
+USUAL = ("requests", "steps", "judge", "credits", "storage", "drain", "webhooks", "reconciliation")
 PARTS = (*USUAL, "growth", "all")
 
 
@@ -81,6 +82,7 @@ async def main() -> None:
     rounds, seconds = given.rounds, given.seconds
     runs: dict[str, Callable[[], Awaitable[Mapping[str, float] | None]]] = {
         "requests": lambda: requests.run(rounds, seconds, tell, given.wanted),
+        "steps": lambda: steps.run(tell),
         "judge": lambda: judge.run(rounds, tell),
         "credits": lambda: debits.run(rounds, seconds, tell),
         "storage": lambda: storage.run(many, tell),
