@@ -17,8 +17,10 @@ from api.infra.lua import Script
 
 Arg = str | bytes | int
 
+MOST_CONSTANT = 32
+"""Bytes of an argument that is taken for one that comes again and again."""
 _END = b"\r\n"
-_SIZES = tuple(b"\r\n$%d\r\n" % size for size in range(256))
+_ASKED_AND_BOUNDS = 2
 _FIXED = 4
 """Words of every call: EVALSHA, the script, how many keys there are, and the epoch."""
 
@@ -45,15 +47,19 @@ def by_digest(
     Raises: TypeError or ValueError, of what is no word.
     """
     head = _head(script.sha, len(place.names) + len(names) + 1, len(args))
-    parts = [head, place.form, *map(_word, names), _number(epoch)]
-    for arg in args:
-        if type(arg) is bytes:
-            size = len(arg)
-            parts += (_SIZES[size] if size < len(_SIZES) else b"\r\n$%d\r\n" % size, arg)
-        else:
-            parts.append(_word(arg))
-    parts.append(_END)
-    return b"".join(parts)
+    if not names and len(args) == _ASKED_AND_BOUNDS:  # the usual decision
+        asked, bounds = args
+        if type(asked) is bytes and type(bounds) is bytes and len(bounds) < MOST_CONSTANT:
+            return b"%b%b%b\r\n$%d\r\n%b%b\r\n" % (
+                head,
+                place.form,
+                _number(epoch),
+                len(asked),
+                asked,
+                _constant(bounds),
+            )
+    words = [*map(_word, names), _number(epoch), *map(_word, args)]
+    return b"".join([head, place.form, *words, _END])
 
 
 def by_text(
@@ -77,6 +83,11 @@ def _word(arg: Arg) -> bytes:
         raise TypeError(f"{type(arg).__name__} is no word of a command")
     word = arg if isinstance(arg, bytes) else str(arg).encode()
     return b"\r\n$%d\r\n%b" % (len(word), word)
+
+
+@lru_cache(maxsize=16)
+def _constant(arg: bytes) -> bytes:
+    return _word(arg)
 
 
 @lru_cache(maxsize=1024)

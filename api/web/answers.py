@@ -12,7 +12,6 @@ from api.gates.held import Hold
 from api.gates.outcome import Consumption
 from api.schema.errors import facts_of
 from api.schema.scalars import write_instant
-from api.web.window_words import json_of
 
 
 def consumption_body(consumption: Consumption, windows: str) -> bytes:
@@ -36,8 +35,8 @@ def consumption_body(consumption: Consumption, windows: str) -> bytes:
     )
 
 
-def hold_body(hold: Hold) -> bytes:
-    """Return the JSON of a hold: GraphQL's ``Hold``.
+def hold_body(hold: Hold, windows: str) -> bytes:
+    """Return the JSON of a hold: GraphQL's ``Hold``; ``windows`` are those of it, as JSON.
 
     Windows, funding and balance are told when it is placed, and only then.
     """
@@ -61,7 +60,7 @@ def hold_body(hold: Hold) -> bytes:
         "replayed": hold.replayed,
     }
     if hold.funding is not None:
-        said["windows"] = orjson.Fragment(json_of(hold.feature, hold.windows))
+        said["windows"] = orjson.Fragment(windows)
         said["funding"] = funding_facts(hold.funding)
         said["balance"] = hold.balance
     return orjson.dumps(said)
@@ -79,14 +78,14 @@ def funding_facts(funding: Funding) -> dict[str, Any]:
     }
 
 
-def decision_facts(decision: Decision) -> dict[str, Any]:
+def decision_facts(decision: Decision, windows: str) -> dict[str, Any]:
     """Return every fact of one decision: GraphQL's ``Decision``, and a denial's extensions.
 
-    Plans are told by their keys; windows are JSON already.
+    Plans are told by their keys; ``windows`` are those of it, as JSON.
     """
     return {
         "allowed": decision.allowed,
         "message": decision.message,
         **facts_of(decision),
-        "windows": orjson.Fragment(json_of(decision.feature, decision.windows)),
+        "windows": orjson.Fragment(windows),
     }

@@ -22,7 +22,7 @@ from api.web.inputs import (
     whole_units,
 )
 from api.web.problems import denied
-from api.web.ratelimit_fields import fields_of
+from api.web.ratelimit_fields import fields_and_json
 from api.web.wire import IDEMPOTENCY_KEY, Head
 
 _V = TypeVar("_V", bound=VoidInput)
@@ -134,7 +134,6 @@ def _answered(outcome: Hold | Denied, at_ms: int) -> Reply:
     if isinstance(outcome, Denied):
         decision = outcome.decisions[0]
         return told(denied(decision, at_s), decision.code or "", degraded=decision.degraded)
-    body = hold_body(outcome)
-    return Reply(
-        OK, lines_of(body, fields_of(outcome.feature, outcome.windows, at_s)), body, GRANTED
-    )
+    fields, windows = fields_and_json(outcome.feature, outcome.windows, at_s)
+    body = hold_body(outcome, windows)
+    return Reply(OK, lines_of(body, fields), body, GRANTED)

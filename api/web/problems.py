@@ -22,7 +22,7 @@ from api.domain.errors import (
 )
 from api.schema.errors import bug_entry, extensions_of
 from api.web.answers import decision_facts
-from api.web.ratelimit_fields import fields_of
+from api.web.ratelimit_fields import fields_and_json
 from api.web.wire import PROBLEM, HeaderLines, MethodNotAllowed
 
 _BASE: HeaderLines = [
@@ -52,11 +52,11 @@ class Problem:
 
 def denied(decision: Decision, at_s: int) -> Problem:
     """Tell why a call was refused, and what would help."""
-    lines = fields_of(decision.feature, decision.windows, at_s, decision.units)
+    lines, windows = fields_and_json(decision.feature, decision.windows, at_s, decision.units)
     if decision.retry_after_seconds is not None:
         lines.append((b"retry-after", str(decision.retry_after_seconds).encode()))
     said = _head(decision.code or "", decision.status, decision.message or "")
-    return Problem(said | decision_facts(decision), lines)
+    return Problem(said | decision_facts(decision, windows), lines)
 
 
 def failed(error: HeadroomError) -> Problem:

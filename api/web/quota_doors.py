@@ -19,7 +19,7 @@ from api.web.inputs import (
     whole_units,
 )
 from api.web.problems import denied
-from api.web.ratelimit_fields import fields_and_json, fields_of
+from api.web.ratelimit_fields import fields_and_json
 from api.web.wire import IDEMPOTENCY_KEY, Head
 
 _Q = TypeVar("_Q", bound=CheckInput)
@@ -52,9 +52,9 @@ class CheckDoor(QuotaDoor[CheckInput]):
         at_s = at_ms // 1000
         if not decision.allowed:
             return told(denied(decision, at_s), decision.code or "", degraded=decision.degraded)
-        body = orjson.dumps(decision_facts(decision))
-        lines = lines_of(body, fields_of(given.feature, decision.windows, at_s))
-        return Reply(OK, lines, body, GRANTED, decision.degraded)
+        fields, windows = fields_and_json(given.feature, decision.windows, at_s)
+        body = orjson.dumps(decision_facts(decision, windows))
+        return Reply(OK, lines_of(body, fields), body, GRANTED, decision.degraded)
 
 
 class ConsumeDoor(QuotaDoor[ConsumeInput]):

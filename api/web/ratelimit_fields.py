@@ -13,32 +13,15 @@ from api.domain.decision import WindowFigure
 from api.web.window_words import MOST, words_of
 
 
-def fields_of(
+def fields_and_json(
     feature: str, windows: Sequence[WindowFigure], at_s: int, denied_units: int | None = None
-) -> list[tuple[bytes, bytes]]:
-    """Return both fields, without limits that let everything pass; none, where nothing binds.
+) -> tuple[list[tuple[bytes, bytes]], str]:
+    """Return both fields, and the JSON of the windows, which says the same: in one pass.
 
+    There are no fields where nothing binds; limits that let everything pass are not in them.
     ``denied_units``: of a refused call, only the windows that were too full for it are reported as
     limits, as ``Retry-After`` waits for those and no client may be told to wait for others.
     """
-    policies: list[str] = []
-    limits: list[str] = []
-    for kind, quota, used, starts, ends, held, _, _, shadow, _, overage in windows:
-        _, _, policy, limit = words_of(feature, kind, quota, starts, ends, shadow, overage)
-        if policy is None or quota is None:
-            continue
-        policies.append(policy)
-        left = quota - used - held
-        if denied_units is None or left < denied_units:
-            limit += str(0 if left < 0 else min(left, MOST))
-            limits.append(limit if ends is None else f"{limit};t={max(0, ends - at_s)}")
-    return _lines(policies, limits)
-
-
-def fields_and_json(
-    feature: str, windows: Sequence[WindowFigure], at_s: int
-) -> tuple[list[tuple[bytes, bytes]], str]:
-    """Return both fields of an allowed call, and the JSON of its windows, in one pass."""
     policies: list[str] = []
     limits: list[str] = []
     said: list[str] = []
@@ -47,20 +30,15 @@ def fields_and_json(
         if quota is None:
             said.append(f'{head}{used},"held":{held},"remaining":null{tail}')
             continue
-        left = quota - used - held
-        left = max(left, 0)
+        left = max(0, quota - used - held)
         said.append(f'{head}{used},"held":{held},"remaining":{left}{tail}')
-        if policy is not None:
-            policies.append(policy)
-            limit = f"{limit}{min(MOST, left)}"
+        if policy is None:
+            continue
+        policies.append(policy)
+        if denied_units is None or left < denied_units:
+            limit = f"{limit}{min(left, MOST)}"
             limits.append(limit if ends is None else f"{limit};t={max(0, ends - at_s)}")
-    return _lines(policies, limits), f"[{','.join(said)}]"
-
-
-def _lines(policies: list[str], limits: list[str]) -> list[tuple[bytes, bytes]]:
-    if not policies:
-        return []
-    lines = [(b"ratelimit-policy", ", ".join(policies).encode())]
+    lines = [(b"ratelimit-policy", ", ".join(policies).encode())] if policies else []
     if limits:
         lines.append((b"ratelimit", ", ".join(limits).encode()))
-    return lines
+    return lines, f"[{','.join(said)}]"

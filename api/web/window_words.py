@@ -6,13 +6,11 @@ only two or three numbers are new: the rest is put into words once and kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
 from api.domain.catalog import WindowKind
-from api.domain.decision import WindowFigure
 
 MOST = 999_999_999_999_999
 """The largest integer of structured fields; more is said as this."""
@@ -54,16 +52,6 @@ def words_of(
     if starts_at_s is not None and ends_at_s is not None:
         policy += f";w={max(1, ends_at_s - starts_at_s)}"
     return Words(head, tail, policy, f"{name};r=")
-
-
-def json_of(feature: str, windows: Sequence[WindowFigure]) -> str:
-    """Return the JSON of ``windows``."""
-    said = []
-    for kind, limit, used, starts, ends, held, _, _, shadow, _, overage in windows:
-        head, tail, _, _ = words_of(feature, kind, limit, starts, ends, shadow, overage)
-        left = "null" if limit is None else max(0, limit - used - held)
-        said.append(f'{head}{used},"held":{held},"remaining":{left}{tail}')
-    return f"[{','.join(said)}]"
 
 
 @lru_cache(maxsize=4096)

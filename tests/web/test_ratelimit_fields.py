@@ -1,5 +1,6 @@
 """The fields as structured fields (RFC 9651), whatever the windows are."""
 
+import json
 import re
 
 from hypothesis import given
@@ -7,8 +8,9 @@ from hypothesis import strategies as st
 
 from api.domain.catalog import MAX_UNITS, WindowKind
 from api.domain.decision import WindowFigure
-from api.web.ratelimit_fields import fields_and_json, fields_of
-from api.web.window_words import MOST, json_of
+from api.schema.scalars import write_instant
+from api.web.ratelimit_fields import fields_and_json
+from api.web.window_words import MOST
 
 ITEM = re.compile(r'"([a-z][a-z0-9_]*/[a-z_]+)"((?:;[a-z]+=[0-9]{1,15})+)')
 
@@ -38,7 +40,7 @@ def parsed(line: bytes) -> dict[str, dict[str, int]]:
 
 @given(st.lists(figures, max_size=4, unique_by=lambda f: f.window), st.integers(1, MAX_UNITS))
 def test_what_is_said_is_well_formed_and_true(windows: list[WindowFigure], units: int) -> None:
-    lines = dict(fields_of("calls", windows, 10**9))
+    lines = dict(fields_and_json("calls", windows, 10**9)[0])
     binding = {f"calls/{w.window.value}": w for w in windows if w.limit is not None and w.binds}
     assert bool(lines) == bool(binding)
     if not binding:
@@ -49,18 +51,31 @@ def test_what_is_said_is_well_formed_and_true(windows: list[WindowFigure], units
         assert policies[name]["q"] == min(window.limit or 0, MOST)
         assert limits[name]["r"] == min(window.remaining or 0, MOST)
         assert ("t" in limits[name]) == (window.resets_at_s is not None)
-    refused = dict(fields_of("calls", windows, 10**9, units))
+    refused = dict(fields_and_json("calls", windows, 10**9, units)[0])
     too_full = {name for name, w in binding.items() if (w.remaining or 0) < units}
     assert set(parsed(refused[b"ratelimit"]) if b"ratelimit" in refused else ()) == too_full
 
 
 @given(st.lists(figures, max_size=4, unique_by=lambda f: f.window))
-def test_an_allowed_call_is_told_the_same_in_one_pass(windows: list[WindowFigure]) -> None:
-    both = fields_and_json("calls", windows, 10**9)
-    assert both == (fields_of("calls", windows, 10**9), json_of("calls", windows))
+def test_the_json_says_the_same(windows: list[WindowFigure]) -> None:
+    told = json.loads(fields_and_json("calls", windows, 10**9)[1])
+    assert told == [
+        {
+            "window": w.window.name,
+            "limit": w.limit,
+            "used": w.used,
+            "held": w.held,
+            "remaining": w.remaining,
+            "startsAt": None if w.starts_at is None else write_instant(w.starts_at),
+            "resetsAt": None if w.resets_at is None else write_instant(w.resets_at),
+            "shadow": w.shadow,
+            "overage": w.overage,
+        }
+        for w in windows
+    ]
 
 
 def test_nothing_is_said_where_nothing_binds() -> None:
     shadow = WindowFigure(WindowKind.DAY, 5, 9, 0, 86_400, shadow=True)
     unlimited = WindowFigure(WindowKind.MONTH, None, 9, 0, 2_678_400)
-    assert fields_of("calls", (shadow, unlimited), 0) == []
+    assert fields_and_json("calls", (shadow, unlimited), 0)[0] == []

@@ -21,6 +21,10 @@ from api.schema.compiled.leaves import Leaf, leaf_of
 MOST_KNOWN = 64
 
 
+class Unusual(Exception):
+    """An object is none of this kind."""
+
+
 class Kinds(dict[tuple[type, ...], bool]):
     """Tells of the types of some values whether each is one of its own kinds; keeps the answers."""
 
@@ -64,7 +68,10 @@ def plain_leaf(own: StrawberryField, type_: GraphQLOutputType) -> PlainLeaf | No
 
 
 def at_once(leaves: Mapping[str, PlainLeaf], constant: Callable[[str, Any], str]) -> list[str]:
-    """Return the lines that return an object of ``leaves``, by response key, where it is usual."""
+    """Return the lines that return a usual object ``s``, its ``leaves`` by their response keys.
+
+    They may raise any Exception, of one that is not.
+    """
     values = {key: f"l{number}" for number, key in enumerate(leaves)}
     kinds = constant("kinds", Kinds([leaf.kinds for leaf in leaves.values()]))
     types = ", ".join(f"type({value})" for value in values.values())
@@ -72,12 +79,9 @@ def at_once(leaves: Mapping[str, PlainLeaf], constant: Callable[[str, Any], str]
         f"{key!r}: {_written(leaf, values[key], constant)}" for key, leaf in leaves.items()
     )
     return [
-        "try:",
-        *(f"    {values[key]} = s.{leaf.attribute}" for key, leaf in leaves.items()),
-        f"    if {kinds}[{types}]:",
-        f"        return {{{out}}}",
-        "except Exception:",
-        "    pass",
+        *(f"{values[key]} = s.{leaf.attribute}" for key, leaf in leaves.items()),
+        f"if {kinds}[{types}]:",
+        f"    return {{{out}}}",
     ]
 
 

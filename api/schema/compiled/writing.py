@@ -39,7 +39,7 @@ from api.schema.compiled.positions import (
 )
 from api.schema.compiled.selection import Selected, Selection
 from api.schema.compiled.unfit import Unsupported
-from api.schema.compiled.usual import PlainLeaf, at_once, plain_leaf
+from api.schema.compiled.usual import PlainLeaf, Unusual, at_once, plain_leaf
 from api.schema.described import is_taskless
 from api.schema.scopes import Guard
 
@@ -67,6 +67,8 @@ class Writer:
         self._count = 0
         self._bytes = 0
         self._objects: dict[tuple[str, tuple[int, ...]], tuple[str, bool]] = {}
+        self._quick: dict[str, str] = {}
+        """By functions of objects, those that are shorter and raise for unusual ones."""
         self.arguments: list[Arguments] = []
         """Of the fields that have any; a function finds theirs by their place in ``run.args``."""
         self.taskless = True
@@ -76,6 +78,7 @@ class Writer:
             "located": running.located,
             "or_null": running.or_null,
             "or_raise": running.or_raise,
+            "Unusual": Unusual,
             "rethrow": running.rethrow,
             "settle": running.settle,
             "iterated": iterated,
@@ -131,11 +134,17 @@ class Writer:
                 if steps.waits:
                     waits.append((field.key, result))
         plain = {key: leaf for key, leaf in leaves.items() if leaf is not None}
+        quick = None
         if len(plain) == len(results) > 1:
-            body = [*at_once(plain, self._constant), *body]
+            short = at_once(plain, self._constant)
+            quick = self._name("quick")
+            self._add([f"def {quick}(s):", *indented([*short, "raise Unusual"])])
+            body = ["try:", *indented(short), "except Exception:", "    pass", *body]
         out = f"{{{', '.join(results)}}}"
         body = awaiting(body, out, waits) if waits else [*body, f"return {out}"]
         name = self._name("object")
+        if quick is not None:
+            self._quick[name] = quick
         self._add([f"def {name}(run, s, path):", *indented(body)])
         return name, bool(waits)
 
@@ -248,7 +257,8 @@ class Writer:
             *indented([*each, f"{items}.append({done})"]),
         ]
         if not steps.waits:
-            return _Steps([f"{items} = []", *loop, f"{result} = {items}"])
+            usual = [f"{items} = []", *loop, f"{result} = {items}"]
+            return _Steps(self._quickly(place, type_, value, result, usual))
         waiting = self._name("waiting")
         joined = f"join({items}, {waiting}, [{items}[n] for n in {waiting}])"
         lines = [
@@ -262,6 +272,27 @@ class Writer:
             f"{result} = {joined} if {waiting} else {items}",
         ]
         return _Steps(lines, waits=True)
+
+    def _quickly(
+        self, place: Place, type_: GraphQLOutputType, value: str, result: str, slowly: list[str]
+    ) -> list[str]:
+        """Return the steps for a list whose objects may all be usual; ``slowly`` are those else."""
+        bare = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
+        if not is_object_type(bare) or bare.is_type_of is not None:
+            return slowly
+        quick = self._quick.get(self._below(bare, place.field)[0])
+        if quick is None:
+            return slowly
+        return [
+            f"{result} = None",
+            "try:",
+            f"    if type({value}) in (list, tuple):",
+            f"        {result} = list(map({quick}, {value}))",
+            "except Exception:",
+            "    pass",
+            f"if {result} is None:",
+            *indented(slowly),
+        ]
 
     def _one(
         self, place: Place, type_: GraphQLObjectType, value: str, result: str, path: str
