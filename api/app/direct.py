@@ -3,8 +3,8 @@
 uvicorn makes of each request a task, messages, an event and a timer: half of what a decision costs
 here. Where a plain POST comes to such a door (``api.web.wire.Direct``), the door is asked as soon
 as the body is whole, in the callback that brought it, and its answer is one write. All else (other
-paths and methods, bodies that are too large, upgrades, what waits behind another request of its
-connection, the last requests of a process that leaves) is uvicorn's as ever.
+paths and methods, bodies that are too large or too slow, no credential, upgrades, what waits behind
+another request of its connection, the last ones of a process that leaves) is uvicorn's as ever.
 
 To uvicorn an exchange of this kind looks like one of its own: it knows when a response is complete,
 tells it that the caller has gone or that it is to be the last, and queues behind it.
@@ -43,6 +43,7 @@ _LENGTH = b"content-length"
 _CHUNKED = b"transfer-encoding"
 _CONNECTION = b"connection"
 _EXPECT = b"expect"
+_AUTHORIZATION = b"authorization"
 _CONTROL = bytes({*range(32), 127} - {ord("\t")})
 """What may not be within a value."""
 _LAST = b"connection: close\r\n"
@@ -70,6 +71,9 @@ class DirectProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._exchange: _Exchange | None = None
+        """Whose body is still coming."""
+        self._asked: _Exchange | None = None
+        """Whose door is being asked."""
         self._unbounded = self.limit_concurrency is None and not self.root_path
         self._quiet = True
         """Whether nothing came since the last answer."""
@@ -79,6 +83,7 @@ class DirectProtocol(HttpToolsProtocol):
         """Begin a request; what only uvicorn's own way needs is made when it is taken."""
         self.url = b""
         self.headers = []
+        self._quiet = False  # also of one that came together with the one before
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one line."""
@@ -93,11 +98,14 @@ class DirectProtocol(HttpToolsProtocol):
             head = dict(self.headers)
             door = self._find(self.url) if self._comes_plain(head) else None
             if door is not None:
-                exchange = self._exchange = _Exchange(self, door, begin, head)
+                exchange = self._exchange = _Exchange(self, door, begin, head, self.headers)
                 # It has of a cycle whatever uvicorn asks one for.
                 self.cycle = exchange  # type: ignore[assignment] # as said
+                if self.timeout_keep_alive_task is None:
+                    self._look_in(self.timeout_keep_alive)
+                self.headers = []  # a trailer is no line of the head
                 return
-        self._go_the_usual_way()
+        self._go_the_usual_way(self.headers)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body; a large one goes the usual way after all."""
@@ -105,11 +113,8 @@ class DirectProtocol(HttpToolsProtocol):
         if exchange is None:
             super().on_body(body)
         elif len(exchange.body) + len(body) > exchange.most_bytes:
-            begun = exchange.body
-            exchange.response_complete = True
-            self._go_the_usual_way()
-            self.cycle.keep_alive = self.cycle.keep_alive and exchange.keep_alive
-            super().on_body(bytes(begun) + body)
+            self._leave_to_uvicorn(exchange)
+            super().on_body(body)
         elif not exchange.body:
             exchange.body = body
         else:
@@ -130,9 +135,10 @@ class DirectProtocol(HttpToolsProtocol):
             "method": "POST",
             "path": self.url.decode("ascii"),
             "query_string": b"",
-            "headers": self.headers,
+            "headers": exchange.headers,
             "head": exchange.head,
         }
+        self._asked = exchange
         answer = door.answer(scope, body if isinstance(body, bytes) else bytes(body))
         exchange.begin(answer, in_task=not door.taskless)
 
@@ -144,9 +150,14 @@ class DirectProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
         cycle: object = self.cycle
-        if isinstance(cycle, _Exchange) and cycle.running:
+        if isinstance(cycle, _Exchange):
+            # Else the two would hold each other until the collector comes.
+            self.cycle = None  # type: ignore[assignment] # as before the first request
+        asked = self._asked
+        if asked is not None:
+            asked.disconnected = True
             # The connection is no more, and a server that stops waits for tasks.
-            self.keep(self.loop.create_task(cycle.over()))
+            self.keep(self.loop.create_task(asked.over()))
 
     def on_response_complete(self) -> None:
         """Go on to the next request of this connection, or wait for it, but not for ever.
@@ -164,36 +175,52 @@ class DirectProtocol(HttpToolsProtocol):
         self._quiet = True
         self._quiet_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self._look_in(self.timeout_keep_alive)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close the connection where nothing came for so long."""
+        """Close the connection where nothing came for so long.
+
+        A body that is so slow goes the usual way, where its credential is judged before it.
+        """
         self.timeout_keep_alive_task = None
+        if self._exchange is not None and not self.transport.is_closing():
+            self._leave_to_uvicorn(self._exchange)
         if not self._quiet:
             return  # the next answer sets it again
         left = self._quiet_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                left, self.timeout_keep_alive_handler
-            )
+            self._look_in(left)
         else:
             super().timeout_keep_alive_handler()
+
+    def _look_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
 
     def _unset_keepalive_if_required(self) -> None:
         # uvicorn says so of whatever comes.
         self._quiet = False
 
-    def _go_the_usual_way(self) -> None:
+    def _leave_to_uvicorn(self, exchange: _Exchange) -> None:
+        """Have a request that was not asked yet go the usual way, with what came of its body."""
+        exchange.response_complete = True
+        self._go_the_usual_way(exchange.headers)
+        self.cycle.keep_alive = self.cycle.keep_alive and exchange.keep_alive
+        if exchange.body:
+            super().on_body(bytes(exchange.body))
+
+    def _go_the_usual_way(self, headers: HeaderLines) -> None:
         """Let uvicorn begin the request whose head has come."""
         self._exchange = None
-        url, headers = self.url, self.headers
+        url = self.url
         super().on_message_begin()
         self.url = url
         for name, value in headers:
             super().on_header(name, value)
         super().on_headers_complete()
+        # The application has the first list; a trailer is no line of the head.
+        self.headers = [*self.headers]
 
     def _comes_plain(self, head: Head) -> bool:
         """Tell whether a request wants nothing of its connection but an answer."""
@@ -205,8 +232,13 @@ class DirectProtocol(HttpToolsProtocol):
             and parser.should_keep_alive()
             and not parser.should_upgrade()
             and _EXPECT not in head
+            and _AUTHORIZATION in head
             and not self.flow.write_paused
         )
+
+    def answered(self) -> None:
+        """Hear that the door which was asked has answered."""
+        self._asked = None
 
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Have a server that stops wait for ``task``."""
@@ -237,9 +269,17 @@ class _Exchange(Taskless[Told | None]):
     message_event: ClassVar = _Heard()
     _over: asyncio.Event | None = None
 
-    def __init__(self, protocol: DirectProtocol, door: Direct, begin: bytes, head: Head) -> None:
+    def __init__(
+        self,
+        protocol: DirectProtocol,
+        door: Direct,
+        begin: bytes,
+        head: Head,
+        headers: HeaderLines,
+    ) -> None:
         self.door = door
         self.head = head
+        self.headers = headers
         self.most_bytes = min(door.most_bytes, MOST_BYTES)
         self._protocol = protocol
         self._begin = begin
@@ -260,6 +300,7 @@ class _Exchange(Taskless[Told | None]):
         if error is not None:
             log.error("a door failed", exc_info=error)
         protocol = self._protocol
+        protocol.answered()
         transport = protocol.transport
         if self.disconnected or transport.is_closing():
             return

@@ -27,8 +27,9 @@ class Each:
 
         Cost: one round trip for all that go the straight road, without a task for each.
         """
-        begun = self._begin(items, at)
+        begun: list[_Begun] = []
         try:
+            self._begin(items, at, begun)
             found = await self._straight_away(begun, at)
         except BaseException:
             for asking in begun:
@@ -42,15 +43,13 @@ class Each:
             found[place] = outcome
         return [outcome for outcome in found if outcome is not None]
 
-    def _begin(self, items: Sequence[ConsumeRequest], at: int) -> list[_Begun]:
+    def _begin(self, items: Sequence[ConsumeRequest], at: int, begun: list[_Begun]) -> None:
         ask = self._straight.ask
-        begun: list[_Begun] = []
         for customer, feature, units, key, _ in items:
             try:
                 begun.append(ask(customer, feature, units, key, at))
             except HeadroomError as error:
                 begun.append(error)
-        return begun
 
     async def _straight_away(self, begun: Sequence[_Begun], at: int) -> list[Outcome | None]:
         """Return the outcomes of items that the straight road answers; None of any other.

@@ -3,7 +3,9 @@
 A task costs a tenth of what a decision does, and the usual decision waits for one future: the reply
 of the counters. So its coroutine is stepped from the callback that brought the request, and then
 from the one that brought the reply. What may need more (a time limit, a lock of a library, reading
-the record) begins with ``await in_task()``: from there on it is in a task, as anywhere else.
+the record) begins with ``await in_task()``: from there on it is in a task, as anywhere else. Each
+step runs in a copy of the context of the one before, so no token of a context variable may be reset
+after a wait.
 """
 
 from __future__ import annotations

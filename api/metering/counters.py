@@ -43,6 +43,10 @@ NOT_GRANTED = 0
 """Stands in a reply's rows for an item that the customer is not granted."""
 
 
+LONGEST_KEPT = 200
+"""Characters of a customer's key, whose place is kept."""
+
+
 class Verdict(IntEnum):
     """What ``admit.lua`` answers; the numbers are its own."""
 
@@ -147,7 +151,8 @@ def asking(
     for feature_id, units in items:
         head += (str(feature_id), units)
     args: tuple[bytes, ...] = (pack_side_by_side(head), within)
-    place = _place(customer)
+    # None of those that exist is longer; what is, shall not be kept.
+    place = _place(customer) if len(customer) <= LONGEST_KEPT else _place.__wrapped__(customer)
     names: tuple[str, ...] = ()
     if named:
         names = (keys.answer(place.shard, customer, operation_id),)

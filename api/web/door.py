@@ -118,6 +118,7 @@ class Door(ABC, Generic[_I]):
         if principal is None:
             await in_task()
             principal = await access.authenticate(credential, at_ms)
+            at_ms = self._now_ms()  # that may take its time
         if self._protection.on:
             self._protection.expect(principal.actor, at_ms)
         expect_json(head)

@@ -25,6 +25,7 @@ from api.web.edge import safe
 from api.web.graphiql import PAGE, PAGE_LINES
 from api.web.graphql_reading import (
     GRAPHQL_JSON,
+    LONGEST_ACCEPT,
     PLAIN_JSON,
     NotAcceptable,
     answer_type,
@@ -124,6 +125,8 @@ class GraphQLApp:
                 principal = self._services.access.recall(credential, at_ms)
             if principal is None:
                 principal = await self._authenticated(credential, at_ms)
+                at = self._clock.now()  # that may take its time
+                at_ms = int(at.timestamp() * 1000)
             if principal is not None and self._protection.on:
                 self._protection.expect(principal.actor, at_ms)
             if isinstance(source, bytes):
@@ -178,8 +181,10 @@ def _accepted(scope: Scope, found: Head) -> bytes | None:
     """Return what type of answer is taken; of several such lines the first one counts."""
     headers = scope["headers"]
     if len(found) == len(headers):
-        return found.get(_ACCEPT)
-    return next((value for name, value in headers if name == _ACCEPT), None)
+        accept = found.get(_ACCEPT)
+    else:
+        accept = next((value for name, value in headers if name == _ACCEPT), None)
+    return accept if accept is None else accept[:LONGEST_ACCEPT]
 
 
 def _asks_for_page(scope: Scope, accept: bytes | None) -> bool:

@@ -19,6 +19,9 @@ GRAPHQL_JSON = b"application/graphql-response+json"
 PLAIN_JSON = b"application/json"
 HTML = b"text/html"
 
+LONGEST_ACCEPT = 1_000
+"""Bytes of such a header that are looked at: what it comes to is kept, and anybody may send it."""
+
 _OURS = {
     GRAPHQL_JSON: GRAPHQL_JSON,
     PLAIN_JSON: PLAIN_JSON,

@@ -6,6 +6,7 @@ noted of the answer, or in who was asked how.
 
 import asyncio
 import gc
+import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from api.app.direct import MOST_BYTES, DirectProtocol, protocol_of
+from api.app.direct import MOST_BYTES, protocol_of
 from api.infra.taskless import in_task
 from api.web.wire import Told, answer, read_body
 
@@ -27,7 +28,10 @@ DATE = (b"date", b"Sat, 21 Nov 2026 17:00:00 GMT")
 CLOSE = (b"connection", b"close")
 LENGTH = (b"content-length", b"5")
 PATH = b"/v1/check"
-POST = b"POST /v1/check HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}"
+POST = (
+    b"POST /v1/check HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer a\r\n"
+    b"Content-Length: 2\r\n\r\n{}"
+)
 OK: Told = (200, [LENGTH], b"hello")
 
 
@@ -203,11 +207,12 @@ def test_a_request_may_come_in_any_pieces(cuts: list[int]) -> None:
 
 
 CHUNKS = (
-    b"POST /v1/check HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"POST /v1/check HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer a\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
     b"2\r\n{}\r\n1\r\n \r\n1\r\n \r\n0\r\n\r\n"
 )
 ALSO_WHOLE = {
-    "no body": b"POST /v1/check HTTP/1.1\r\nHost: test\r\n\r\n",
+    "no body": b"POST /v1/check HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer a\r\n\r\n",
     "chunks": CHUNKS,
     "as large as may be": POST.replace(b"Length: 2", b"Length: 20").replace(b"{}", b"{}" * 10),
 }
@@ -227,6 +232,7 @@ NOT_PLAIN = {
     "the last": POST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
     "continue": POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"),
     "too large": POST.replace(b"Length: 2", b"Length: 21").replace(b"{}", b"{" + b" " * 19 + b"}"),
+    "no credential": POST.replace(b"Authorization: Bearer a\r\n", b""),
     "a query": POST.replace(b"/check", b"/check?a=1"),
     "an escape": POST.replace(b"/check", b"/%63heck"),
     "another path": POST.replace(b"/check", b"/chess"),
@@ -356,6 +362,55 @@ async def test_no_more_of_a_body_is_kept_than_by_uvicorn() -> None:
     assert door.whole == [fits]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_trailer_is_no_line_of_the_head(whole: bool) -> None:  # noqa: FBT001 - a parameter
+    request = CHUNKS.replace(b"0\r\n\r\n", b"0\r\nIdempotency-Key: a\r\n\r\n")
+    if not whole:
+        request = request.replace(b"Authorization: Bearer a\r\n", b"")
+    door = Door()
+    protocol, wire = connected(door, direct=True)
+    await receive(protocol, request)
+    await ended(protocol)
+    assert wire.text.endswith(b"hello")
+    assert bool(door.whole) is whole
+    assert b"idempotency-key" not in dict(door.asked[0][3])  # type: ignore[call-overload] # lines
+
+
+async def test_a_connection_that_ended_is_held_by_nobody() -> None:
+    door = Waits()
+    gone = []
+    gc.disable()
+    try:
+        for late in (False, True):
+            door.reply = asyncio.get_running_loop().create_future()
+            protocol, _ = connected(door, direct=True)
+            await receive(protocol, POST)
+            if not late:
+                door.reply.set_result(None)
+                await ended(protocol)
+            protocol.connection_lost(None)
+            if late:
+                door.reply.set_result(None)
+                await ended(protocol)
+            gone.append(weakref.ref(protocol))
+            del protocol, _
+        await asyncio.sleep(0)
+        assert [one() for one in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+async def test_what_waits_behind_a_request_of_somebody_who_has_gone_keeps_nobody_from_it() -> None:
+    door = Waits()
+    protocol, _ = connected(door, direct=True)
+    await receive(protocol, POST + POST)
+    protocol.connection_lost(ConnectionResetError())
+    assert len(protocol.tasks) == 1
+    door.reply.set_result(None)
+    await ended(protocol)
+    assert door.whole == [b"{}"]
+
+
 async def test_a_request_whose_body_never_ends_is_asked_of_nobody() -> None:
     door = Door()
     protocol, wire = connected(door, direct=True)
@@ -448,12 +503,50 @@ class Loop:
                 call()
 
 
-async def test_a_connection_on_which_nothing_comes_is_closed_by_one_timer() -> None:
-    protocol, wire = connected(Door(), direct=True)
-    assert isinstance(protocol, DirectProtocol)
+def timed(door: Door) -> tuple[HttpToolsProtocol, Wire, Loop]:
+    """Return a connection whose timers are the test's."""
+    protocol, wire = connected(door, direct=True)
     loop = Loop()
     protocol.loop = loop  # type: ignore[assignment] # as much of a loop as is used
     protocol.timeout_keep_alive = 5
+    return protocol, wire, loop
+
+
+class SecondWaits(Waits):
+    """Answers the first request at once."""
+
+    async def answer(self, scope: Scope, source: Receive | bytes) -> Told | None:
+        if self.whole:
+            return await super().answer(scope, source)
+        return await Door.answer(self, scope, source)
+
+
+async def test_a_request_that_came_with_one_that_is_answered_is_not_cut_off() -> None:
+    door = SecondWaits()
+    protocol, wire, loop = timed(door)
+    await receive(protocol, POST + POST)
+    assert len(wire.writes) == 1
+    loop.pass_(60)
+    assert not wire.closed
+    door.reply.set_result(None)
+    await ended(protocol)
+    assert len(wire.writes) == 2
+
+
+async def test_a_slow_body_goes_the_usual_way_where_its_credential_is_judged_first() -> None:
+    door = Door()
+    protocol, wire, loop = timed(door)
+    await receive(protocol, POST[:-1])
+    loop.pass_(6)
+    assert (door.whole, len(protocol.tasks), wire.closed) == ([], 1, False)
+    await receive(protocol, POST[-1:])
+    await ended(protocol)
+    assert wire.text.endswith(b"hello")
+    assert (door.whole, door.asked[0][4]) == ([], b"{}")
+
+
+async def test_a_connection_on_which_nothing_comes_is_closed_by_one_timer() -> None:
+    protocol, wire, loop = timed(Door())
     for _ in range(3):
         await receive(protocol, POST)
         loop.pass_(3)

@@ -5,16 +5,21 @@ import inspect
 import textwrap
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import NoneType
 from typing import Any, cast
 
 import orjson
 import pytest
-from graphql import get_operation_ast, parse
+from graphql import GraphQLNonNull, GraphQLString, get_operation_ast, parse
 
+from api.domain.errors import NotFound
 from api.gates.principal import Principal
 from api.schema.build import build_schema
 from api.schema.compiled import operations, writing
+from api.schema.compiled.reading import Member, _Layouts
 from api.schema.compiled.selection import Selection
+from api.schema.compiled.unfit import Unfit
+from api.schema.compiled.usual import Kinds
 from api.schema.context import Context
 from api.schema.execution import Executor, GraphQLRequest
 from api.schema.services import Services
@@ -38,6 +43,45 @@ async def ask(
     answer = await executor.execute(GraphQLRequest(query, variables=variables), context)
     body: dict[str, Any] = orjson.loads(answer.body)
     return body
+
+
+@pytest.mark.parametrize(
+    ("types", "usual"),
+    [
+        ((object, str, int), True),
+        ((object, str, NoneType), True),
+        ((object, NoneType, int), False),
+        ((object, str, bool), False),
+        ((NotFound, str, int), False),
+    ],
+)
+def test_an_object_is_usual_by_its_types_and_never_an_error(
+    types: tuple[type, ...],
+    usual: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    kinds = Kinds([(str,), (int, NoneType)])
+    assert [kinds[types], kinds[types]] == [usual, usual]
+
+
+def test_of_inputs_only_orders_that_fit_are_kept() -> None:
+    made: dict[str, Any] = {}
+
+    def any_(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        raise Unfit(value)
+
+    fields = [
+        Member("a", "a", GraphQLNonNull(GraphQLString), required=True, default=str),
+        Member("b", "b", GraphQLString, required=False, default=lambda: "none"),
+    ]
+    names = {"make": dict, "read0": any_, "read1": any_, "default1": fields[1].default}
+    layouts = _Layouts("Some", fields, made | names, any_)
+    for odd in ({"a": "1", "x" * 1000: 1}, {"b": "1"}, {}):
+        with pytest.raises(Unfit):
+            layouts[tuple(odd)](odd)
+    assert not layouts
+    assert layouts["b", "a"]({"b": "1", "a": "2"}) == {"a": "2", "b": "1"}
+    assert layouts["a",]({"a": "2"}) == {"a": "2", "b": "none"}
+    assert [*layouts] == [("b", "a"), ("a",)]
 
 
 async def test_an_operation_is_compiled_at_its_second_use() -> None:

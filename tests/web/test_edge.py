@@ -11,10 +11,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from api.gates.access import Access, Principal
 from api.infra.telemetry import correlation_id
 from api.web.edge import Edge
 from api.web.graphql import GraphQLApp
 from api.web.protection import Protection
+from api.wiring.graphql import graphql_of
+from api.wiring.payments import inbox_of, stripe_of
+from tests.support.clock import FakeClock
 from tests.support.site import Site
 
 ASKED = {"customer": "acme", "feature": "calls"}
@@ -155,6 +159,33 @@ async def test_a_body_that_takes_its_time_is_judged_as_of_its_end(site: Site) ->
     answered = await ask_raw(site, [said[:5], said[5:]], each_takes_days=1)
     begun = {one["startsAt"][:10] for one in orjson.loads(answered[1]["body"])["windows"]}
     assert site.clock.now().date().isoformat() in begun
+
+
+class _Slow(Access):
+    """Believes whoever it is, a day later."""
+
+    def __init__(self, access: Access, clock: FakeClock) -> None:
+        super().__init__(access.keys, access.tokens)
+        self._clock = clock
+
+    async def authenticate(self, header: str | bytes | None, at_ms: int) -> Principal:
+        self._clock.advance(days=1)
+        return await super().authenticate(header, at_ms)
+
+
+@pytest.mark.parametrize("path", ["/v1/consume", "/graphql"])
+async def test_a_credential_that_takes_its_time_is_no_cause_to_judge_as_of_before(
+    site: Site, path: str
+) -> None:
+    access = _Slow(site.parts.access, site.clock)
+    query = (
+        'mutation { consume(input: {customer: "acme", feature: "calls"}) { windows { startsAt } } }'
+    )
+    async with stripe_of(site.core.settings) as stripe:
+        graphql = graphql_of(site.core, access, inbox_of(site.core, stripe))
+        slow = site.rebuilt(access=access, graphql=graphql)
+        answered = await slow.post(path, ASKED if path == "/v1/consume" else {"query": query})
+    assert site.clock.now().date().isoformat() in answered.text
 
 
 async def ask_raw(

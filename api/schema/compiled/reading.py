@@ -226,12 +226,12 @@ class _Layouts(dict[tuple[str, ...], Reader]):
 
     def __missing__(self, keys: tuple[str, ...]) -> Reader:
         """Write the function of an order that was not seen yet."""
-        if len(self) >= MOST_LAYOUTS:
-            return self._any
         fields = {member.name for member in self._fields}
         required = {member.name for member in self._fields if member.required}
-        fits = keys and required <= set(keys) <= fields
-        self[keys] = self._written(keys) if fits else self._any
+        # What does not fit is not kept: anybody may send it, in any length.
+        if not keys or not required <= set(keys) <= fields or len(self) >= MOST_LAYOUTS:
+            return self._any
+        self[keys] = self._written(keys)
         return self[keys]
 
     def _written(self, keys: tuple[str, ...]) -> Reader:

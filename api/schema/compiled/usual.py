@@ -26,7 +26,10 @@ class Unusual(Exception):
 
 
 class Kinds(dict[tuple[type, ...], bool]):
-    """Tells of the types of some values whether each is one of its own kinds; keeps the answers."""
+    """Tells of the types of an object and its values whether they are usual; keeps the answers.
+
+    An object that is an error is not: it is told as one. Each value has to be of its own kinds.
+    """
 
     def __init__(self, allowed: Sequence[tuple[type, ...]]) -> None:
         super().__init__()
@@ -34,7 +37,10 @@ class Kinds(dict[tuple[type, ...], bool]):
 
     def __missing__(self, types: tuple[type, ...]) -> bool:
         """Look closer the first time."""
-        usual = all(type_ in kinds for type_, kinds in zip(types, self._allowed, strict=True))
+        of, *values = types
+        usual = not issubclass(of, Exception) and all(
+            type_ in kinds for type_, kinds in zip(values, self._allowed, strict=True)
+        )
         if len(self) < MOST_KNOWN:
             self[types] = usual
         return usual
@@ -80,7 +86,7 @@ def at_once(leaves: Mapping[str, PlainLeaf], constant: Callable[[str, Any], str]
     )
     return [
         *(f"{values[key]} = s.{leaf.attribute}" for key, leaf in leaves.items()),
-        f"if {kinds}[{types}]:",
+        f"if {kinds}[type(s), {types}]:",
         f"    return {{{out}}}",
     ]
 
