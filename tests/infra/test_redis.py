@@ -180,6 +180,7 @@ async def test_a_batch_that_is_never_answered_is_unknown_after_its_time(
         await other.close()
 
 
+@pytest.mark.one_server
 async def test_epochs_that_come_after_their_connection_was_lost_are_not_those_of_the_next(
     redis_url: str,
 ) -> None:
