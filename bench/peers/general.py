@@ -34,7 +34,7 @@ def main() -> None:
     with socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=2048) as listening:
         listening.setblocking(False)  # noqa: FBT003 - the library's own
         print(LISTENS, flush=True)
-        uvloop.run(serve(settings, SystemClock(), listening, None))
+        uvloop.run(serve(settings, SystemClock(), listening, None, None))
 
 
 if __name__ == "__main__":
