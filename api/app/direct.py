@@ -14,20 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 from starlette.types import Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 from uvicorn.server import ServerState
 
+from api.app.whole_answers import FAILED, Begin, written
 from api.infra.taskless import Taskless
 from api.web.wire import Direct, Head, HeaderLines, Told
 
@@ -38,21 +36,10 @@ Finding = Callable[[bytes], Direct | None]
 
 MOST_BYTES = 65_536
 """Of a body that is kept before anybody looked at its credential; uvicorn keeps as much."""
-_NAME = re.compile(rb"[a-z0-9-]+")
-_LENGTH = b"content-length"
-_CHUNKED = b"transfer-encoding"
-_CONNECTION = b"connection"
 _EXPECT = b"expect"
 _AUTHORIZATION = b"authorization"
-_CONTROL = bytes({*range(32), 127} - {ord("\t")})
-"""What may not be within a value."""
-_LAST = b"connection: close\r\n"
-_FAILED = (
-    STATUS_LINE[500]
-    + b"content-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\n"
-    + _LAST
-    + b"\r\nInternal Server Error"
-)
+
+_begin = Begin()
 
 
 class DirectProtocol(HttpToolsProtocol):
@@ -304,67 +291,14 @@ class _Exchange(Taskless[Told | None]):
         transport = protocol.transport
         if self.disconnected or transport.is_closing():
             return
-        whole = None if value is None else _written(self._begin, value, last=not self.keep_alive)
+        whole = None if value is None else written(self._begin, value, last=not self.keep_alive)
         if whole is None:
             if value is not None:
                 log.error("an answer breaks the rules of HTTP: %r", value[:2])
             self.keep_alive = False
-            whole = _FAILED
+            whole = FAILED
         self.response_complete = True
         transport.write(whole)
         if not self.keep_alive:
             transport.close()
         protocol.on_response_complete()
-
-
-class _Begin:
-    """What the heads of all answers begin with, put together once until uvicorn changes it."""
-
-    def __init__(self) -> None:
-        self._known: HeaderLines = []
-        self._bytes: bytes | None = b""
-
-    def of(self, lines: HeaderLines) -> bytes | None:
-        """Return the bytes of ``lines``; None where one is of the connection."""
-        if lines is not self._known:
-            of_connection = any(name.lower() == _CONNECTION for name, _ in lines)
-            self._known = lines
-            self._bytes = None if of_connection else b"".join([b"%b: %b\r\n" % x for x in lines])
-        return self._bytes
-
-
-_begin = _Begin()
-
-
-def _written(begin: bytes, told: Told, *, last: bool) -> bytes | None:
-    """Return a whole answer; None where its lines break a rule, or do not fit its body."""
-    status, lines, body = told
-    names, values = zip(*lines, strict=True)
-    form = _form(status, names)
-    if form is None:
-        return None
-    status_line, template, place = form
-    head = template % values
-    fits = values[place] == b"%d" % len(body)
-    if not fits or len(head.translate(None, _CONTROL)) + 2 * len(names) != len(head):
-        return None
-    more = _LAST if last else b""
-    return b"%b%b%b%b\r\n%b" % (status_line, begin, head, more, body)
-
-
-@lru_cache(maxsize=256)
-def _form(status: int, names: Sequence[bytes]) -> tuple[bytes, bytes, int] | None:
-    """Return the status line, the others with a place for each value, and the length's place.
-
-    None for odd names.
-    """
-    if (
-        status not in STATUS_LINE
-        or names.count(_LENGTH) != 1
-        or _CONNECTION in names
-        or _CHUNKED in names
-        or not all(map(_NAME.fullmatch, names))
-    ):
-        return None
-    lines = b"".join([name + b": %b\r\n" for name in names])
-    return STATUS_LINE[status], lines, names.index(_LENGTH)
