@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from api.cli.children import Child, DidNotStart, keep_all
-from tests.support.processes import below
+from tests.support.processes import below, runs
 from tests.support.program import gone
 from tests.support.waiting import until
+
+PROGRAM = "tests.support.starts_at_last"
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ async def late(tmp_path: Path) -> Path:
 async def children(late: Path) -> AsyncIterator[list[Child]]:
     base = os.environ | {"LATE": str(late)}
     made = [
-        Child(name, "tests.support.starts_at_last", base, start_seconds=5)
+        Child(name, PROGRAM, base, start_seconds=5)
         for name in ("one", "two")
     ]
     for child in made:
@@ -88,7 +90,7 @@ async def test_a_process_that_dies_without_its_program_is_started_once_that_is_t
 async def test_what_cannot_be_launched_leaves_no_file_open(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    child = Child("one", "tests.support.starts_at_last", os.environ)
+    child = Child("one", PROGRAM, os.environ)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     opened = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(DidNotStart, match="was not launched"):
@@ -97,30 +99,28 @@ async def test_what_cannot_be_launched_leaves_no_file_open(
 
 
 async def test_a_new_process_that_hangs_at_its_start_is_killed_and_takes_nobody_s_place(
-    late: Path,
+    children: list[Child], late: Path
 ) -> None:
-    base = os.environ | {"LATE": str(late)}
-    # Long enough for the first one, which is ready; the second one never is.
-    child = Child("one", "tests.support.starts_at_last", base, start_seconds=5)
-    child.launch()
-    await child.start()
+    child, other = children
     before = child.pid
-    known = set(_below())
+    known = set(_started())
     late.touch()
+    # Long enough for the first ones, which were ready; this one never is.
     renewing = asyncio.create_task(child.renew())
-    await until(lambda: bool(set(_below()) - known))
-    (new,) = set(_below()) - known
+    await until(lambda: bool(set(_started()) - known))
+    (new,) = set(_started()) - known
     with pytest.raises(DidNotStart, match="was not ready within 5 seconds, and was killed"):
         async with asyncio.timeout(30):
             await renewing
     assert gone([new])
     assert child.pid == before
+    assert known == {child.pid, other.pid}
     assert not gone([child.pid or 0])
     late.unlink()
     await child.renew()
     assert child.pid != before
-    await child.stop()
 
 
-def _below() -> list[int]:
-    return below(os.getpid())
+def _started() -> list[int]:
+    # Engines of other tests start and end below this process too.
+    return [pid for pid in below(os.getpid()) if runs(pid, PROGRAM)]
