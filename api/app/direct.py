@@ -6,6 +6,9 @@ as the body is whole, in the callback that brought it, and its answer is one wri
 paths and methods, bodies that are too large or too slow, no credential, upgrades, what waits behind
 another request of its connection, the last ones of a process that leaves) is uvicorn's as ever.
 
+A connection's head is read once: callers send the same one again and again. Where the bytes of a
+request begin with one that was read before and are as many as then, the parser need not see them.
+
 To uvicorn an exchange of this kind looks like one of its own: it knows when a response is complete,
 tells it that the caller has gone or that it is to be the last, and queues behind it.
 """
@@ -15,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 from starlette.types import Scope
 from uvicorn.config import Config
@@ -36,10 +39,23 @@ Finding = Callable[[bytes], Direct | None]
 
 MOST_BYTES = 65_536
 """Of a body that is kept before anybody looked at its credential; uvicorn keeps as much."""
+MOST_HEADS = 16
+"""Heads that are kept of a connection; they differ in the length of the body at least."""
+LONGEST_HEAD = 4_096
+_END = b"\r\n\r\n"
 _EXPECT = b"expect"
 _AUTHORIZATION = b"authorization"
+_LENGTH = b"content-length"
 
 _begin = Begin()
+
+
+class _Known(NamedTuple):
+    """A request that was read before, but for its body: its target, its size, and its scope."""
+
+    target: bytes
+    size: int
+    scope: Scope
 
 
 class DirectProtocol(HttpToolsProtocol):
@@ -65,11 +81,29 @@ class DirectProtocol(HttpToolsProtocol):
         self._quiet = True
         """Whether nothing came since the last answer."""
         self._quiet_since = 0.0
+        self._heads: dict[bytes, _Known] = {}
+        self._between = True
+        """Whether the parser is done with plain requests, and has seen nothing of the next."""
+
+    def data_received(self, data: bytes) -> None:
+        """Ask again what was read before, or read what came."""
+        if not self._between:
+            super().data_received(data)
+            return
+        end = data.find(_END) + len(_END)
+        known = self._heads.get(data[:end])
+        if known is not None and known.size == len(data) and self._ask_again(known, data[end:]):
+            return
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before and len(self._heads) < MOST_HEADS:
+            self._keep_head(data, end)
 
     def on_message_begin(self) -> None:
         """Begin a request; what only uvicorn's own way needs is made when it is taken."""
         self.url = b""
         self.headers = []
+        self._between = False
         self._quiet = False  # also of one that came together with the one before
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -82,14 +116,12 @@ class DirectProtocol(HttpToolsProtocol):
         cycle = cast("RequestResponseCycle | None", self.cycle)
         begin = _begin.of(self.server_state.default_headers)
         if begin is not None and (cycle is None or cycle.response_complete):
-            head = dict(self.headers)
+            head = Head(self.headers)
             door = self._find(self.url) if self._comes_plain(head) else None
             if door is not None:
-                exchange = self._exchange = _Exchange(self, door, begin, head, self.headers)
-                # It has of a cycle whatever uvicorn asks one for.
-                self.cycle = exchange  # type: ignore[assignment] # as said
-                if self.timeout_keep_alive_task is None:
-                    self._look_in(self.timeout_keep_alive)
+                self._exchange = self._begun(begin, head)
+                self._exchange.door = door
+                self._exchange.most_bytes = min(door.most_bytes, MOST_BYTES)
                 self.headers = []  # a trailer is no line of the head
                 return
         self._go_the_usual_way(self.headers)
@@ -116,18 +148,50 @@ class DirectProtocol(HttpToolsProtocol):
         if exchange is None:
             super().on_message_complete()
             return
-        door, body = exchange.door, exchange.body
-        scope: Scope = {
+        self._between = True
+        exchange.scope = {
             "type": "http",
             "method": "POST",
             "path": self.url.decode("ascii"),
             "query_string": b"",
-            "headers": exchange.headers,
+            "headers": exchange.head.lines,
             "head": exchange.head,
         }
+        self._ask(exchange, exchange.door, exchange.scope, bytes(exchange.body))
+
+    def _begun(self, begin: bytes, head: Head) -> _Exchange:
+        """Return the exchange of a request whose head has come."""
+        exchange = _Exchange(self, begin, head)
+        # It has of a cycle whatever uvicorn asks one for.
+        self.cycle = exchange  # type: ignore[assignment] # as said
+        if self.timeout_keep_alive_task is None:
+            self._look_in(self.timeout_keep_alive)
+        return exchange
+
+    def _ask(self, exchange: _Exchange, door: Direct, scope: Scope, body: bytes) -> None:
         self._asked = exchange
-        answer = door.answer(scope, body if isinstance(body, bytes) else bytes(body))
-        exchange.begin(answer, in_task=not door.taskless)
+        exchange.begin(door.answer(scope, body), in_task=not door.taskless)
+
+    def _ask_again(self, known: _Known, body: bytes) -> bool:
+        """Ask what is known but for its body, unless it is to go another way this time."""
+        begin = _begin.of(self.server_state.default_headers)
+        if begin is None or not self.cycle.response_complete or self.flow.write_paused:
+            return False
+        door = self._find(known.target)
+        if door is None:
+            return False
+        self._quiet = False
+        self._ask(self._begun(begin, known.scope["head"]), door, known.scope, body)
+        return True
+
+    def _keep_head(self, data: bytes, end: int) -> None:
+        """Keep the head of ``data``, if that was one request, whole and plain."""
+        exchange: object = self.cycle
+        if not self._between or not isinstance(exchange, _Exchange) or end > LONGEST_HEAD:
+            return
+        declared = exchange.head.get(_LENGTH)
+        if declared is not None and end + int(declared) == len(data):
+            self._heads[data[:end]] = _Known(self.url, len(data), exchange.scope)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Notice that the caller has gone; what it asked for runs to its end."""
@@ -192,7 +256,7 @@ class DirectProtocol(HttpToolsProtocol):
     def _leave_to_uvicorn(self, exchange: _Exchange) -> None:
         """Have a request that was not asked yet go the usual way, with what came of its body."""
         exchange.response_complete = True
-        self._go_the_usual_way(exchange.headers)
+        self._go_the_usual_way(exchange.head.lines)
         self.cycle.keep_alive = self.cycle.keep_alive and exchange.keep_alive
         if exchange.body:
             super().on_body(bytes(exchange.body))
@@ -256,18 +320,14 @@ class _Exchange(Taskless[Told | None]):
     message_event: ClassVar = _Heard()
     _over: asyncio.Event | None = None
 
-    def __init__(
-        self,
-        protocol: DirectProtocol,
-        door: Direct,
-        begin: bytes,
-        head: Head,
-        headers: HeaderLines,
-    ) -> None:
-        self.door = door
+    # Of one whose body is still coming.
+    door: Direct
+    most_bytes: int
+    # Of one that was asked.
+    scope: Scope
+
+    def __init__(self, protocol: DirectProtocol, begin: bytes, head: Head) -> None:
         self.head = head
-        self.headers = headers
-        self.most_bytes = min(door.most_bytes, MOST_BYTES)
         self._protocol = protocol
         self._begin = begin
 

@@ -7,17 +7,24 @@ believed a moment ago is recalled from memory without touching a store.
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 from api.domain.errors import Unauthenticated
 from api.gates.api_keys import ApiKeys
 from api.gates.principal import LOCAL, Principal, Scope
 from api.gates.tokens import Tokens
 
-__all__ = ["LOCAL", "Access", "Principal", "Scope"]
+__all__ = ["LOCAL", "Access", "Presented", "Principal", "Scope", "presented"]
 
 _SCHEME = b"bearer "
 _KEY = b"hr_"
-_USUAL = b"Bearer hr_"
+
+
+class Presented(NamedTuple):
+    """A credential as memory may know it: whether it is a service's key, and its digest."""
+
+    key: bool
+    digest: bytes
 
 
 class Access:
@@ -27,17 +34,10 @@ class Access:
         self.keys = keys
         self.tokens = tokens
 
-    def recall(self, header: bytes, at_ms: int) -> Principal | None:
-        """Return who sends this header, if memory knows for certain; None says nothing."""
-        if header.startswith(_USUAL):
-            return self.keys.recall(hashlib.sha256(header[len(_SCHEME) :]).digest(), at_ms)
-        credential = _credential(header)
-        if credential is None:
-            return None
-        digest = hashlib.sha256(credential).digest()
-        if credential.startswith(_KEY):
-            return self.keys.recall(digest, at_ms)
-        return self.tokens.recall(digest, at_ms)
+    def recall(self, presented: Presented, at_ms: int) -> Principal | None:
+        """Return who presents it, if memory knows for certain; None says nothing."""
+        key, digest = presented
+        return self.keys.recall(digest, at_ms) if key else self.tokens.recall(digest, at_ms)
 
     async def authenticate(self, header: str | bytes | None, at_ms: int) -> Principal:
         """Return who is asking.
@@ -54,6 +54,14 @@ class Access:
         if credential.startswith(_KEY):
             return await self.keys.authenticate(credential, at_ms)
         return await self.tokens.authenticate(credential, at_ms)
+
+
+def presented(header: bytes | None) -> Presented | None:
+    """Return the credential in an Authorization header; None where there is none."""
+    credential = None if header is None else _credential(header)
+    if credential is None:
+        return None
+    return Presented(credential.startswith(_KEY), hashlib.sha256(credential).digest())
 
 
 def _credential(header: bytes) -> bytes | None:

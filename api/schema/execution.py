@@ -18,8 +18,8 @@ from graphql import DocumentNode, ExecutionResult, GraphQLError, execute, get_op
 
 from api.domain.errors import HeadroomError, InvalidInput, RateLimited
 from api.infra.taskless import in_task
-from api.schema.compiled.operations import USES, Compiler, Function, Keywords, Operation
-from api.schema.compiled.running import Run
+from api.schema.compiled.operations import USES, Compiler, Function, Operation
+from api.schema.compiled.running import Answer, Run, answered
 from api.schema.context import Context
 from api.schema.document_limits import DocumentLimits
 from api.schema.documents import Documents, Prepared
@@ -42,14 +42,6 @@ class GraphQLRequest(NamedTuple):
     variables: Mapping[str, Any] | None = None
     safe: bool = False
     """Whether it came by a method that must not change anything."""
-
-
-class Answer(NamedTuple):
-    """A GraphQL response. ``status`` is 200 wherever the operation ran, whatever came of it."""
-
-    body: bytes
-    status: int
-    retry_after_seconds: int | None = None
 
 
 @dataclass(slots=True)
@@ -89,15 +81,27 @@ class Executor:
         """Return what answers one request. Neither raises for what a caller can do."""
         principal = context.principal
         closed = not self._open and (principal is None or principal.customer is not None)
-        found = self._find(request, context, closed=closed)
-        if isinstance(found, Answer):
-            return _settled(found)
-        fit = None if self._compiler is None else self._compiler.fit(found, request.variables)
+        query, digest, name, variables, safe = request
+        operation: Operation | None = None
+        if query and digest is None and not safe:  # as of most
+            prepared = self._documents.find(query, None, closed=closed)
+            operation = None if prepared is None else prepared.operations.get(name)
+        if operation is None:
+            found = self._find(request, context, closed=closed)
+            if isinstance(found, Answer):
+                return _settled(found)
+            operation = found
+        fit = None if self._compiler is None else self._compiler.fit(operation, variables)
         if fit is None:
             self.roads.general += 1
-            return self._generally(found, request, context, closed=closed)
+            return self._generally(operation, request, context, closed=closed)
         self.roads.compiled += 1
-        return _compiled(*fit, context)
+        function, keywords = fit
+        run = Run(context, keywords)
+        if function.answers and function.taskless:
+            answering: Coroutine[Any, Any, Answer] = function.root(run)
+            return answering
+        return _compiled(function, run)
 
     def _find(
         self, request: GraphQLRequest, context: Context, *, closed: bool
@@ -105,7 +109,7 @@ class Executor:
         """Return the operation that is asked for, or the refusal."""
         query, digest, name, _, safe = request
         try:
-            text = query if query and digest is None else self._documents.text(query, digest)
+            text = self._documents.text(query, digest)
             prepared = self._documents.find(text, digest, closed=closed)
             if prepared is None:
                 caller = "nobody" if context.principal is None else context.principal.actor
@@ -141,11 +145,10 @@ class Executor:
         return _answer(await running if isawaitable(running) else running)
 
 
-async def _compiled(function: Function, keywords: Keywords, context: Context) -> Answer:
+async def _compiled(function: Function, run: Run) -> Answer:
     """Execute on the short road."""
     if not function.taskless:
         await in_task()
-    run = Run(context, keywords)
     try:
         data = function.root(run)
         if type(data) is CoroutineType:
@@ -153,8 +156,7 @@ async def _compiled(function: Function, keywords: Keywords, context: Context) ->
     except GraphQLError as error:
         data = None
         run.add_whole(error)
-    body = {"errors": run.errors, "data": data} if run.errors else {"data": data}
-    return Answer(orjson.dumps(body), 200)
+    return data if function.answers else answered(run, data)
 
 
 async def _settled(answer: Answer) -> Answer:

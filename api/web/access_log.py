@@ -12,7 +12,7 @@ from time import perf_counter
 
 from starlette.types import Message, Scope, Send
 
-from api.gates.access import Access
+from api.gates.access import Access, presented
 from api.infra.clock import Clock
 from api.infra.few_lines import FewLines
 
@@ -53,9 +53,10 @@ class AccessLog:
     def _by(self, scope: Scope) -> dict[str, object]:
         """Tell who asks, where memory knows: nothing is looked up for a log."""
         sent = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-        if sent is None:
+        credential = presented(sent)
+        if credential is None:
             return {}
-        known = self._access.recall(sent, int(self._clock.now().timestamp() * 1000))
+        known = self._access.recall(credential, int(self._clock.now().timestamp() * 1000))
         if known is None:
             return {}
         whose = {} if known.customer is None else {"customer": known.customer}

@@ -20,10 +20,10 @@ from api.infra.taskless import in_task
 from api.web.access_log import FAILED, failed
 from api.web.decision_metrics import DecisionMetrics
 from api.web.inputs import MOST_BYTES, Input, Reader
+from api.web.opening import opening_of
 from api.web.parts import Parts
 from api.web.problems import Problem, problem_of
 from api.web.wire import (
-    AUTHORIZATION,
     CORRELATION,
     JSON,
     ClientGone,
@@ -34,8 +34,9 @@ from api.web.wire import (
     answer,
     content_length,
     expect_json,
+    expect_once,
+    head_of,
     read_body,
-    read_head,
 )
 
 _I = TypeVar("_I", bound=Input)
@@ -89,12 +90,31 @@ class Door(ABC, Generic[_I]):
         ``source`` is its body, or gives it.
         """
         since = perf_counter()
-        correlation_id = ""
+        head = head_of(scope)
+        access = self._parts.access
+        once, json, correlation, credential, presented, _ = opening_of(head)
+        chosen = telemetry.correlate(correlation)
         try:
-            head = read_head(scope)
-            given = head.get(CORRELATION)
-            correlation_id = telemetry.correlate(given.decode("latin-1") if given else None)
-            reply = await self._reply(scope["method"], head, source)
+            if not once or scope["method"] != "POST":
+                _expect(scope["method"], head)
+            at_ms = self._now_ms()
+            principal = None if presented is None else access.recall(presented, at_ms)
+            if principal is None:
+                await in_task()
+                principal = await access.authenticate(credential, at_ms)
+                at_ms = self._now_ms()  # that may take its time
+            if self._protection.on:
+                self._protection.expect(principal.actor, at_ms)
+            if not json:
+                expect_json(head)
+            if isinstance(source, bytes):
+                given = self._reader.read(source)
+            else:
+                given = self._reader.read(await read_body(source, content_length(head), MOST_BYTES))
+                at_ms = self._now_ms()  # a body may take its time
+            units = self._units(given)
+            customer = self._customer(principal, given)
+            reply = await self._decide(principal, customer, given, units, head, at_ms)
         except ClientGone:
             return None
         except Exception as error:  # noqa: BLE001 - the edge: every error ends here, bugs masked
@@ -102,37 +122,17 @@ class Door(ABC, Generic[_I]):
             reply = told(problem_of(error, scope["method"]), code)
             if reply.status >= FAILED:
                 failed(scope, reply.status, since)
-        correlation_id = correlation_id or telemetry.correlate()
         status, lines, body, outcome, degraded = reply
-        lines.append((b"x-correlation-id", correlation_id.encode("latin-1")))
+        lines.append((CORRELATION, chosen.encode("latin-1")))
         self._metrics.count(outcome, since, degraded=degraded)
         return status, lines, body
 
-    async def _reply(self, method: str, head: Head, source: Receive | bytes) -> Reply:
-        if method != "POST":
-            raise MethodNotAllowed(method, "POST")
-        at_ms = self._now_ms()
-        access = self._parts.access
-        credential = head.get(AUTHORIZATION)
-        principal = None if credential is None else access.recall(credential, at_ms)
-        if principal is None:
-            await in_task()
-            principal = await access.authenticate(credential, at_ms)
-            at_ms = self._now_ms()  # that may take its time
-        if self._protection.on:
-            self._protection.expect(principal.actor, at_ms)
-        expect_json(head)
-        if isinstance(source, bytes):
-            given = self._reader.read(source)
-        else:
-            given = self._reader.read(await read_body(source, content_length(head), MOST_BYTES))
-            at_ms = self._now_ms()  # a body may take its time
-        units = self._units(given)
+    def _customer(self, principal: Principal, given: _I) -> str:
+        """Return for whom it is asked. Raises: Forbidden."""
         principal.expect(self.scope)
         if principal.customer is not None and not self.tokens:
             raise Forbidden("A customer's token does not reach this door.")
-        customer = principal.customer_for(given.customer)
-        return await self._decide(principal, customer, given, units, head, at_ms)
+        return principal.customer_for(given.customer)
 
     def _units(self, given: _I) -> int:  # noqa: ARG002 - for doors that are given some
         """Return the units that were given, 0 where none are. Raises: InvalidInput."""
@@ -149,6 +149,13 @@ class Door(ABC, Generic[_I]):
         at_ms: int,
     ) -> Reply:
         """Answer the question that was read. Raises: HeadroomError."""
+
+
+def _expect(method: str, head: Head) -> None:
+    """Go on only with what can be answered here."""
+    expect_once(head)
+    if method != "POST":
+        raise MethodNotAllowed(method, "POST")
 
 
 def lines_of(body: bytes, more: HeaderLines) -> HeaderLines:

@@ -12,12 +12,13 @@ from time import perf_counter
 from starlette.types import Receive, Scope, Send
 
 from api.domain.errors import HeadroomError, Unauthenticated
-from api.gates.principal import Principal
+from api.gates.access import Presented, Principal
 from api.infra import telemetry
 from api.infra.clock import Clock
 from api.infra.taskless import in_task
+from api.schema.compiled.running import Answer
 from api.schema.context import Context
-from api.schema.execution import Answer, Executor, GraphQLRequest, refuse
+from api.schema.execution import Executor, GraphQLRequest, refuse
 from api.schema.services import Services
 from api.web.access_log import FAILED, failed
 from api.web.decision_metrics import DecisionMetrics
@@ -25,7 +26,6 @@ from api.web.edge import safe
 from api.web.graphiql import PAGE, PAGE_LINES
 from api.web.graphql_reading import (
     GRAPHQL_JSON,
-    LONGEST_ACCEPT,
     PLAIN_JSON,
     NotAcceptable,
     answer_type,
@@ -33,10 +33,10 @@ from api.web.graphql_reading import (
     from_query_string,
     wants_page,
 )
+from api.web.opening import opening_of
 from api.web.problems import problem_of
 from api.web.protection import Protection
 from api.web.wire import (
-    AUTHORIZATION,
     CORRELATION,
     ClientGone,
     Head,
@@ -54,7 +54,6 @@ from api.web.wire import (
 _OK = 200
 _BAD_REQUEST = 400
 _METHOD_NOT_ALLOWED = 405
-_ACCEPT = b"accept"
 
 
 class GraphQLApp:
@@ -94,16 +93,34 @@ class GraphQLApp:
         ``source`` is its body, or gives it.
         """
         since = perf_counter()
-        found = head_of(scope)
-        correlation = found.get(CORRELATION)
-        chosen = telemetry.correlate(correlation.decode("latin-1") if correlation else None)
+        head = head_of(scope)
+        opening = opening_of(head)
+        chosen = telemetry.correlate(opening.correlation)
+        kind = answer_type(opening.accept)
         try:
-            if self._development and _asks_for_page(scope, _accepted(scope, found)):
+            if self._development and _asks_for_page(scope, opening.accept):
                 status, lines, body = _OK, list(_PAGE_LINES), PAGE
             else:
-                status, lines, body = await self._told(scope, source, found, since)
+                if kind is None or scope["method"] != "POST" or not opening.once:
+                    _expect(scope, kind, head)
+                known = self._context(opening.presented)
+                context = known or await self._judged(opening.credential)
+                if isinstance(source, bytes):
+                    if not opening.json:
+                        expect_json(head)
+                    request = from_body(source, self._max_variables_bytes)
+                else:
+                    request = await self._received(scope, head, source)
+                    context = self._made(context.principal)  # a body may take its time
+                given = await self._executor.execute(request, context)
+                if context.decided:
+                    self._metrics.count_all(context.decided, since)
+                status, lines, body = _as_http(given, kind or PLAIN_JSON)
         except ClientGone:
             return None
+        except HeadroomError as error:
+            more = _lines_of(error)
+            status, lines, body = _as_http(refuse(error), kind or PLAIN_JSON, more, malformed=True)
         except Exception as error:  # noqa: BLE001 - the edge: every error ends here, bugs masked
             problem = problem_of(error, scope["method"])
             status, lines, body = problem.status, safe(problem.lines), problem.body
@@ -112,44 +129,33 @@ class GraphQLApp:
         lines.append((CORRELATION, chosen.encode("latin-1")))
         return status, lines, body
 
-    async def _told(self, scope: Scope, source: Receive | bytes, found: Head, since: float) -> Told:
-        """Return the answer to one request as HTTP tells it; ``found`` are its lines by name."""
-        kind = answer_type(_accepted(scope, found))
-        try:
-            if kind is None or scope["method"] != "POST" or len(found) != len(scope["headers"]):
-                _expect(scope, kind)
-            at = self._clock.now()
-            at_ms = int(at.timestamp() * 1000)
-            credential, principal = found.get(AUTHORIZATION), None
-            if credential is not None:
-                principal = self._services.access.recall(credential, at_ms)
-            if principal is None:
-                principal = await self._authenticated(credential, at_ms)
-                at = self._clock.now()  # that may take its time
-                at_ms = int(at.timestamp() * 1000)
-            if principal is not None and self._protection.on:
-                self._protection.expect(principal.actor, at_ms)
-            if isinstance(source, bytes):
-                expect_json(found)
-                request = from_body(source, self._max_variables_bytes)
-            else:
-                request = await self._received(scope, found, source)
-                at = self._clock.now()  # a body may take its time
-                at_ms = int(at.timestamp() * 1000)
-            context = Context(self._services, principal, at, at_ms)
-            given = await self._executor.execute(request, context)
-        except HeadroomError as error:
-            return _as_http(refuse(error), kind or PLAIN_JSON, _lines_of(error), malformed=True)
-        if context.decided:
-            self._metrics.count_all(context.decided, since)
-        return _as_http(given, kind or PLAIN_JSON)
+    def _made(self, principal: Principal | None) -> Context:
+        """Return the context of a request that is asked now."""
+        at = self._clock.now()
+        return Context(self._services, principal, at, int(at.timestamp() * 1000))
 
-    async def _authenticated(self, credential: bytes | None, at_ms: int) -> Principal | None:
-        """Return who asks; None: nobody in particular, who may look in development."""
-        if credential is None and self._development:
+    def _context(self, presented: Presented | None) -> Context | None:
+        """Return the same, of somebody whom memory knows. Raises: RateLimited."""
+        if presented is None:
             return None
+        at = self._clock.now()
+        at_ms = int(at.timestamp() * 1000)
+        principal = self._services.access.recall(presented, at_ms)
+        if principal is None:
+            return None
+        if self._protection.on:
+            self._protection.expect(principal.actor, at_ms)
+        return Context(self._services, principal, at, at_ms)
+
+    async def _judged(self, credential: bytes | None) -> Context:
+        """Return the same, of anybody else: of nobody in particular only in development."""
+        if credential is None and self._development:
+            return self._made(None)
         await in_task()
-        return await self._services.access.authenticate(credential, at_ms)
+        access, asked = self._services.access, self._made(None)
+        context = self._made(await access.authenticate(credential, asked.at_ms))
+        self._protection.expect(context.caller.actor, context.at_ms)
+        return context
 
     async def _received(self, scope: Scope, head: Head, receive: Receive) -> GraphQLRequest:
         """Return what is asked in a URL, or in a body that is still coming."""
@@ -177,27 +183,17 @@ def _as_http(
     return status, lines, body
 
 
-def _accepted(scope: Scope, found: Head) -> bytes | None:
-    """Return what type of answer is taken; of several such lines the first one counts."""
-    headers = scope["headers"]
-    if len(found) == len(headers):
-        accept = found.get(_ACCEPT)
-    else:
-        accept = next((value for name, value in headers if name == _ACCEPT), None)
-    return accept if accept is None else accept[:LONGEST_ACCEPT]
-
-
 def _asks_for_page(scope: Scope, accept: bytes | None) -> bool:
     return scope["method"] == "GET" and not scope["query_string"] and wants_page(accept)
 
 
-def _expect(scope: Scope, kind: bytes | None) -> None:
+def _expect(scope: Scope, kind: bytes | None, head: Head) -> None:
     """Go on only with what can be answered here."""
     if scope["method"] not in ("POST", "GET"):
         raise MethodNotAllowed(scope["method"], "GET, POST")
     if kind is None:
         raise NotAcceptable("Accept application/graphql-response+json or application/json.")
-    expect_once(scope["headers"])
+    expect_once(head)
 
 
 def _lines_of(error: HeadroomError) -> HeaderLines:

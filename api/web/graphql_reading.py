@@ -6,7 +6,7 @@ Follows the GraphQL over HTTP specification; each refusal says which rule of it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,9 +19,6 @@ GRAPHQL_JSON = b"application/graphql-response+json"
 PLAIN_JSON = b"application/json"
 HTML = b"text/html"
 
-LONGEST_ACCEPT = 1_000
-"""Bytes of such a header that are looked at: what it comes to is kept, and anybody may send it."""
-
 _OURS = {
     GRAPHQL_JSON: GRAPHQL_JSON,
     PLAIN_JSON: PLAIN_JSON,
@@ -31,6 +28,10 @@ _OURS = {
 }
 _PARAMETERS = ("query", "operationName", "variables", "extensions", "documentId")
 _DIGEST_PREFIX = "sha256:"
+
+
+# Of whole tuples, as every request makes one: naming fields takes longer than the tuple itself.
+_request_of = partial(tuple.__new__, GraphQLRequest)
 
 
 class NotAcceptable(HeadroomError):
@@ -81,10 +82,10 @@ def from_body(body: bytes, most_variables_bytes: int) -> GraphQLRequest:
         query, variables = given.get("query"), given.get("variables")
         if type(query) is str and type(variables) is dict:
             if len(given) == 2:  # noqa: PLR2004 - these two
-                return GraphQLRequest(query, None, None, variables)
+                return _request_of((query, None, None, variables, False))
             name = given.get("operationName")
             if len(given) == 3 and type(name) is str:  # noqa: PLR2004 - these three
-                return GraphQLRequest(query, None, name or None, variables)
+                return _request_of((query, None, name or None, variables, False))
     if isinstance(given, list):
         raise InvalidInput("Batches of requests are not taken; use aliases or consumeEach.")
     if not isinstance(given, dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine
 from typing import Any, Protocol, runtime_checkable
 
 from starlette.types import Receive, Scope, Send
@@ -70,14 +70,25 @@ class Direct(Protocol):
     def answer(self, scope: Scope, source: bytes) -> Coroutine[Any, Any, Told | None]:
         """Answer one request.
 
-        ``scope`` has ``method``, ``path``, ``query_string``, ``headers``, and perhaps ``head``: the
-        same lines by their names.
+        ``scope`` has ``method``, ``path``, ``query_string``, ``headers``, and perhaps ``head``, a
+        ``Head`` of the same lines. The next request may come with the same one: it is not changed.
         """
         ...
 
 
-Head = Mapping[bytes, bytes]
-"""Header lines by their names."""
+class Head(dict[bytes, bytes]):
+    """Header lines by their names; of several of one name, the last.
+
+    Callers send the same head again and again. Whoever reads one keeps in ``kept`` what it came to.
+    """
+
+    __slots__ = ("kept", "lines")
+
+    def __init__(self, lines: HeaderLines) -> None:
+        super().__init__(lines)
+        self.lines = lines
+        self.kept: object = None
+
 
 AUTHORIZATION = b"authorization"
 CONTENT_TYPE = b"content-type"
@@ -98,25 +109,30 @@ _ONCE = (
 
 
 def head_of(scope: Scope) -> Head:
-    """Return the header lines by their names; of several of one name, the last."""
+    """Return the header lines of a request."""
     head: Head | None = scope.get("head")
-    return dict(scope["headers"]) if head is None else head
+    return Head(scope["headers"]) if head is None else head
 
 
 def read_head(scope: Scope) -> Head:
     """Return the same. Raises: InvalidInput, as ``expect_once`` does."""
     head = head_of(scope)
-    if len(head) != len(scope["headers"]):
-        expect_once(scope["headers"])
+    if not is_once(head):
+        expect_once(head)
     return head
 
 
-def expect_once(lines: Sequence[tuple[bytes, bytes]]) -> None:
-    """Go on only where no line that matters is sent twice: which one is meant is anybody's guess.
+def is_once(head: Head) -> bool:
+    """Tell whether no line that matters is sent twice."""
+    if len(head) == len(head.lines):
+        return True
+    names = [name for name, _ in head.lines]
+    return all(names.count(name) <= 1 for name in _ONCE)
 
-    Raises: InvalidInput.
-    """
-    names = [name for name, _ in lines]
+
+def expect_once(head: Head) -> None:
+    """Go on only where that is so: which one is meant is anybody's guess. Raises: InvalidInput."""
+    names = [name for name, _ in head.lines]
     for name in _ONCE:
         if names.count(name) > 1:
             raise InvalidInput(f"The header {name.decode()} is sent more than once.")
@@ -128,17 +144,20 @@ def content_length(head: Head) -> int:
     return 0 if length is None else _number(length)
 
 
+def says_json(head: Head) -> bool:
+    """Tell whether the body is said to be JSON, plainly encoded."""
+    return _means_json(head.get(CONTENT_TYPE)) and _is_plain(head.get(CONTENT_ENCODING))
+
+
 def expect_json(head: Head) -> None:
     """Go on only with a body that says it is JSON, plainly encoded.
 
     So no form of another site can speak with a visitor's rights: it cannot send this type.
     Raises: UnsupportedMediaType.
     """
-    kind = head.get(CONTENT_TYPE)
-    if kind != JSON and not _means_json(kind):
+    if not _means_json(head.get(CONTENT_TYPE)):
         raise UnsupportedMediaType("Send the body with Content-Type: application/json.")
-    encoding = head.get(CONTENT_ENCODING)
-    if encoding is not None and encoding.lower() != b"identity":
+    if not _is_plain(head.get(CONTENT_ENCODING)):
         raise UnsupportedMediaType("Send the body without a Content-Encoding.")
 
 
@@ -190,6 +209,10 @@ async def _rest(receive: Receive, begun: bytes, most: int) -> bytes:
 def _number(digits: bytes) -> int:
     """Read a declared length; the server has refused what is none, and more is too large here."""
     return int(digits[:15]) if digits.isdigit() else 0
+
+
+def _is_plain(encoding: bytes | None) -> bool:
+    return encoding is None or encoding.lower() == b"identity"
 
 
 def _means_json(content_type: bytes | None) -> bool:

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from api.app.direct import MOST_BYTES, protocol_of
+from api.app.direct import LONGEST_HEAD, MOST_BYTES, MOST_HEADS, protocol_of
 from api.infra.taskless import in_task
 from api.web.wire import Told, answer, read_body
 
@@ -204,6 +204,124 @@ def test_a_request_may_come_in_any_pieces(cuts: list[int]) -> None:
     parts = [sent[a:b] for a, b in pairwise(places) if a < b]
     ours = asyncio.run(both(Door, *parts))
     assert (ours.answers, ours.closed) == (3, False)
+
+
+OTHERS = (
+    POST,
+    POST.replace(b"{}", b"[]"),
+    POST.replace(b"Length: 2", b"Length: 3").replace(b"{}", b"{ }"),
+    POST.replace(b"Bearer a", b"Bearer b"),
+    POST.replace(b"Length: 2", b"Length: 02"),
+    POST.replace(b"{}", b"\r\n"),
+    POST.replace(b"Length: 2", b"Length: 8").replace(b"{}", b"\r\n\r\n\r\n\r\n"),
+    POST.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked").replace(
+        b"{}", b"2\r\n{}\r\n0\r\n\r\n"
+    ),
+    b"GET /v1/check HTTP/1.1\r\nHost: test\r\n\r\n",
+    b"\r\n" + POST,
+)
+
+
+@given(
+    st.lists(st.sampled_from(OTHERS), min_size=2, max_size=12),
+    st.lists(st.tuples(st.integers(0, 11), st.integers(1, 3 * len(POST))), max_size=3),
+)
+def test_heads_that_come_again_are_asked_with_their_own_bodies(
+    requests: list[bytes], cuts: list[tuple[int, int]]
+) -> None:
+    """Most come whole, some in two parts; some parts come together."""
+    parts: list[bytes] = []
+    for number, request in enumerate(requests):
+        for which, at in cuts:
+            if which == number and at < len(request):
+                parts.append(request[:at])
+                request = request[at:]  # noqa: PLW2901 - what is left of it
+                break
+        else:
+            parts.append(request)
+            continue
+        parts.append(request)
+    joined = [parts[0]]
+    for part in parts[1:]:
+        if len(part) % 7 == 0:
+            joined[-1] += part
+        else:
+            joined.append(part)
+    ours = asyncio.run(both(Door, *joined))
+    assert ours.answers == len(requests)
+
+
+async def test_a_head_is_known_by_what_came_with_one_body_alone() -> None:
+    twice, more = POST * 2, POST + b"\r\n"
+    ours = await both(Door, twice, twice, more, more, POST)
+    assert ours.answers == 7
+
+
+class Unread:
+    """A parser that must not be fed."""
+
+    def feed_data(self, data: bytes) -> None:
+        raise AssertionError(data)
+
+
+async def test_a_head_that_was_read_before_is_not_read_again() -> None:
+    door = Door()
+    protocol, wire = connected(door, direct=True)
+    other = POST.replace(b"Bearer a", b"Bearer b")
+    await receive(protocol, POST, other)
+    protocol.parser = Unread()  # type: ignore[assignment] # as much of one as is used
+    await receive(protocol, other, POST.replace(b"{}", b"[]"))
+    await ended(protocol)
+    assert door.whole == [b"{}", b"{}", b"{}", b"[]"]
+    assert [dict(asked[3])[b"authorization"] for asked in door.asked] == [  # type: ignore[call-overload] # lines
+        b"Bearer a",
+        b"Bearer b",
+        b"Bearer b",
+        b"Bearer a",
+    ]
+    assert wire.text.count(b"HTTP/1.1 200") == len(wire.writes) == 4
+
+
+async def test_no_more_heads_are_kept_than_a_few_short_ones() -> None:
+    protocol, wire = connected(Door(), direct=True)
+    long = POST.replace(b"Host: test", b"Host: test\r\nX-Long: " + b"a" * LONGEST_HEAD)
+    many = [POST.replace(b"Bearer a", b"Bearer %d" % n) for n in range(MOST_HEADS + 5)]
+    await receive(protocol, long, *many, many[-1])
+    await ended(protocol)
+    assert wire.text.count(b"HTTP/1.1 200") == len(many) + 2
+    protocol.parser = Unread()  # type: ignore[assignment] # as much of one as is used
+    for known in many[:MOST_HEADS]:
+        await receive(protocol, known)
+    assert wire.text.count(b"HTTP/1.1 200") == len(many) + 2 + MOST_HEADS
+    for unknown in (long, *many[MOST_HEADS:]):
+        with pytest.raises(AssertionError):
+            protocol.data_received(unknown)
+
+
+async def test_a_head_that_is_known_goes_the_usual_way_where_it_has_to() -> None:
+    """While one before it waits, while nothing can be written, and in a process that leaves."""
+    door = SecondWaits()
+    protocol, wire = connected(door, direct=True)
+    await receive(protocol, POST, POST, POST)
+    assert len(wire.writes) == 1
+    door.reply.set_result(None)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the third one begins when the second one has ended
+    await ended(protocol)
+    assert wire.text.count(b"HTTP/1.1 200") == 3
+    other, wire = connected(Door(), direct=True)
+    await receive(other, POST)
+    other.pause_writing()
+    await receive(other, POST)
+    assert len(wire.writes) == 1
+    other.resume_writing()
+    await ended(other)
+    assert wire.text.count(b"HTTP/1.1 200") == 2
+    other.server_state.default_headers = [DATE, CLOSE]
+    await receive(other, POST)
+    await ended(other)
+    assert wire.text.count(b"connection: close\r\n") == 1
+    assert wire.closed
 
 
 CHUNKS = (

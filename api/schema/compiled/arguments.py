@@ -89,6 +89,7 @@ class Arguments:
         self._plan: list[tuple[str, _Maker, Callable[[], Any] | None]] = []
         self.only: tuple[str, str] | None = None
         """The keyword and the variable that is its value, where there is but one and it is that."""
+        sometimes = False  # a variable that was left out, where no default takes its place
         for name, argument in definition.args.items():
             default = coerce_default_value(argument)
             fallback = None if default is Undefined else constant(argument.type, default)
@@ -104,8 +105,11 @@ class Arguments:
             value = given.get(name)
             if isinstance(value, VariableNode) and fallback is None:
                 self.only = (keywords[name], value.name.value)
+                sometimes = sometimes or not isinstance(argument.type, GraphQLNonNull)
         if len(self._plan) != 1:
             self.only = None
+        self.always: list[str] | None = None if sometimes else [one[0] for one in self._plan]
+        """The keywords, where each is there whatever is given."""
         self.fixed = not any(_variables(value) for value in given.values())
 
     def make(self, values: Values) -> dict[str, Any]:

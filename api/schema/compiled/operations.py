@@ -48,7 +48,11 @@ class Function:
         # The source is our own: of the document only its response keys are in it, as literals.
         exec(compile(source, "<compiled operation>", "exec"), namespace)  # noqa: S102 - as said
         self.root: Callable[[Run], Any] = namespace["root"]
-        """Returns the data, or what gives them. It raises: GraphQLError, by which all are null."""
+        """Returns the data, or what gives them. It raises: GraphQLError, by which all are null.
+
+        Where ``answers`` is True, it returns what gives the whole answer, and raises nothing.
+        """
+        self.answers = writer.answers
         self._arguments = writer.arguments
         self.only = self._arguments[0].only if len(self._arguments) == 1 else None
         self.taskless = writer.taskless

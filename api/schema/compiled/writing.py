@@ -73,7 +73,10 @@ class Writer:
         """Of the fields that have any; a function finds theirs by their place in ``run.args``."""
         self.taskless = True
         """Whether no async resolver is among them but such as are marked so."""
+        self.answers = False
+        """Whether ``root`` gives the whole answer, not the data alone."""
         self.constants: dict[str, Any] = {
+            "answered": running.answered,
             "join": running.join,
             "located": running.located,
             "or_null": running.or_null,
@@ -167,8 +170,10 @@ class Writer:
         ``alone``: it is all that there is of its object, which is returned with it.
         """
         name = name or self._name("field")
-        key = place.field.key
-        out, null = (f"{{{key!r}: c}}", f"{{{key!r}: None}}") if alone else ("c", "None")
+        # Of a position that may be null nothing more can go wrong then: the coroutine of the field
+        # may as well give the whole answer.
+        answers = alone and not isinstance(place.type, GraphQLNonNull)
+        self.answers = self.answers or answers
         self.taskless = self.taskless and is_taskless(place.own)
         steps = self._complete(place, place.type, "v", "c", "p")
         lines = [*self._guards(place.own), f"v = await {self._call(place)}"]
@@ -177,10 +182,11 @@ class Writer:
         lines += steps.lines
         if steps.waits:
             lines += ["if type(c) is Waits:", "    c = await c"]
-        lines.append(f"return {out}")
-        handled = excepting(place, place.type, place.path, "v", f"return {null}")
+        out = f"{{{place.field.key!r}: c}}" if alone else "c"
+        handled = excepting(place, place.type, place.path, "v", "c = None")
         head = f"async def {name}(run, s=None, path=None):"
-        self._add([head, *indented(["try:", *indented(lines), *handled])])
+        end = f"return answered(run, {out})" if answers else f"return {out}"
+        self._add([head, *indented(["try:", *indented(lines), *handled, end])])
         return name
 
     def _sync(self, place: Place, result: str) -> _Steps:
@@ -283,11 +289,16 @@ class Writer:
         quick = self._quick.get(self._below(bare, place.field)[0])
         if quick is None:
             return slowly
+        items, item = self._name("items"), self._name("item")
+        # A loop: Python calls a function of its own at once, where ``map`` goes round through C.
         return [
             f"{result} = None",
             "try:",
             f"    if type({value}) in (list, tuple):",
-            f"        {result} = list(map({quick}, {value}))",
+            f"        {items} = []",
+            f"        for {item} in {value}:",
+            f"            {items}.append({quick}({item}))",
+            f"        {result} = {items}",
             "except Exception:",
             "    pass",
             f"if {result} is None:",
@@ -332,9 +343,12 @@ class Writer:
         if resolver.info_parameter:
             given.append(f"{resolver.info_parameter.name}=run")
         if own.arguments:
-            given.append(f"**run.args[{len(self.arguments)}]")
-            field = place.field
-            self.arguments.append(Arguments(field.definition, own, field.nodes[0], self._names))
+            field, args = place.field, f"run.args[{len(self.arguments)}]"
+            arguments = Arguments(field.definition, own, field.nodes[0], self._names)
+            self.arguments.append(arguments)
+            # What is always there is named, as Python then need not look for what is given.
+            named = arguments.always
+            given += [f"**{args}"] if named is None else [f"{k}={args}[{k!r}]" for k in named]
         return f"{self._constant('resolve', resolver.wrapped_func)}({', '.join(given)})"
 
     def _guards(self, own: StrawberryField) -> list[str]:
