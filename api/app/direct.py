@@ -354,7 +354,7 @@ class _Exchange(Taskless[Told | None]):
         whole = None if value is None else written(self._begin, value, last=not self.keep_alive)
         if whole is None:
             if value is not None:
-                log.error("an answer breaks the rules of HTTP: %r", value[:2])
+                log.error("an answer breaks the rules of HTTP: %r", value[1])
             self.keep_alive = False
             whole = FAILED
         self.response_complete = True

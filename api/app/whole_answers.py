@@ -1,7 +1,8 @@
 """A whole answer as bytes: its head is put together from few forms, and looked at as a whole.
 
-The answers of a process have few sets of header names. What each of these comes to is found once,
-and only the values are looked at every time, as uvicorn looks at each.
+The answers of a process have few forms and few sets of header names besides. What each of these
+comes to is found once, and only the values that are not of the form are looked at every time, as
+uvicorn looks at each.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from functools import lru_cache
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from api.web.wire import HeaderLines, Told
+from api.web.wire import Form, HeaderLines, Told
 
 _NAME = re.compile(rb"[a-z0-9-]+")
-_LENGTH = b"content-length"
-_CHUNKED = b"transfer-encoding"
 _CONNECTION = b"connection"
+_OF_THE_WIRE = frozenset({_CONNECTION, b"content-length", b"transfer-encoding"})
+"""Names of lines that are said here, or not at all."""
 _CONTROL = bytes({*range(32), 127} - {ord("\t")})
 """What may not be within a value."""
 _LAST = b"connection: close\r\n"
@@ -47,34 +48,41 @@ class Begin:
 
 
 def written(begin: bytes, told: Told, *, last: bool) -> bytes | None:
-    """Return a whole answer; None where its lines break a rule, or do not fit its body."""
-    status, lines, body = told
-    names, values = zip(*lines, strict=True)
-    form = _form(status, names)
-    if form is None:
+    """Return a whole answer; None where its lines break a rule."""
+    form, lines, body = told
+    start = _start(form)
+    if start is None:
         return None
-    status_line, template, place = form
+    names, values = zip(*lines, strict=True) if lines else ((), ())
+    template = _template(names)
+    if template is None:
+        return None
     head = template % values
-    fits = values[place] == b"%d" % len(body)
-    if not fits or len(head.translate(None, _CONTROL)) + 2 * len(names) != len(head):
+    if len(head.translate(None, _CONTROL)) + 2 * len(names) != len(head):
         return None
-    more = _LAST if last else b""
-    return b"%b%b%b%b\r\n%b" % (status_line, begin, head, more, body)
+    status_line, fixed = start
+    if last:
+        head += _LAST
+    parts = (status_line, begin, fixed, len(body), head, body)
+    return b"%b%b%bcontent-length: %d\r\n%b\r\n%b" % parts
 
 
 @lru_cache(maxsize=256)
-def _form(status: int, names: Sequence[bytes]) -> tuple[bytes, bytes, int] | None:
-    """Return the status line, the others with a place for each value, and the length's place.
-
-    None for odd names.
-    """
-    if (
-        status not in STATUS_LINE
-        or names.count(_LENGTH) != 1
-        or _CONNECTION in names
-        or _CHUNKED in names
-        or not all(map(_NAME.fullmatch, names))
-    ):
+def _start(form: Form) -> tuple[bytes, bytes] | None:
+    """Return the status line and the lines of a form; None where they break a rule."""
+    names = tuple(name for name, _ in form.lines)
+    template = _template(names)
+    if form.status not in STATUS_LINE or template is None:
         return None
-    lines = b"".join([name + b": %b\r\n" for name in names])
-    return STATUS_LINE[status], lines, names.index(_LENGTH)
+    fixed = template % tuple(value for _, value in form.lines)
+    if len(fixed.translate(None, _CONTROL)) + 2 * len(names) != len(fixed):
+        return None
+    return STATUS_LINE[form.status], fixed
+
+
+@lru_cache(maxsize=256)
+def _template(names: Sequence[bytes]) -> bytes | None:
+    """Return lines with a place for each value; None for odd names, and for those of the wire."""
+    if not _OF_THE_WIRE.isdisjoint(names) or not all(map(_NAME.fullmatch, names)):
+        return None
+    return b"".join([name + b": %b\r\n" for name in names])

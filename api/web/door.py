@@ -27,6 +27,7 @@ from api.web.wire import (
     CORRELATION,
     JSON,
     ClientGone,
+    Form,
     Head,
     HeaderLines,
     MethodNotAllowed,
@@ -45,13 +46,13 @@ _BASE: HeaderLines = [
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 ]
-OK = 200
+OK = Form(200, _BASE)
 
 
 class Reply(NamedTuple):
     """A whole answer, and how it is counted."""
 
-    status: int
+    form: Form
     lines: HeaderLines
     body: bytes
     outcome: str
@@ -82,7 +83,7 @@ class Door(ABC, Generic[_I]):
         """Answer one request; nothing that goes wrong leaves here but as a problem."""
         said = await self.answer(scope, receive)
         if said is not None:
-            await answer(send, *said)
+            await answer(send, said)
 
     async def answer(self, scope: Scope, source: Receive | bytes) -> Told | None:
         """Return the answer to one request, None to somebody who has gone.
@@ -120,12 +121,12 @@ class Door(ABC, Generic[_I]):
         except Exception as error:  # noqa: BLE001 - the edge: every error ends here, bugs masked
             code = error.code if isinstance(error, HeadroomError) else "INTERNAL"
             reply = told(problem_of(error, scope["method"]), code)
-            if reply.status >= FAILED:
-                failed(scope, reply.status, since)
-        status, lines, body, outcome, degraded = reply
+            if reply.form.status >= FAILED:
+                failed(scope, reply.form.status, since)
+        form, lines, body, outcome, degraded = reply
         lines.append((CORRELATION, chosen.encode("latin-1")))
         self._metrics.count(outcome, since, degraded=degraded)
-        return status, lines, body
+        return form, lines, body
 
     def _customer(self, principal: Principal, given: _I) -> str:
         """Return for whom it is asked. Raises: Forbidden."""
@@ -158,11 +159,6 @@ def _expect(method: str, head: Head) -> None:
         raise MethodNotAllowed(method, "POST")
 
 
-def lines_of(body: bytes, more: HeaderLines) -> HeaderLines:
-    """Return the header lines of a JSON answer, with ``more``."""
-    return [*_BASE, (b"content-length", str(len(body)).encode()), *more]
-
-
 def told(problem: Problem, outcome: str, *, degraded: bool = False) -> Reply:
     """Return what is told where something is wrong, counted as ``outcome``."""
-    return Reply(problem.status, problem.lines, problem.body, outcome, degraded)
+    return Reply(problem.form, problem.lines, problem.body, outcome, degraded)

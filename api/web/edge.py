@@ -65,4 +65,4 @@ class Edge:
         except Exception as error:  # noqa: BLE001 - the edge: every error ends here, bugs masked
             problem = problem_of(error, scope["method"])
             if not begun:
-                await answer(send_safely, problem.status, problem.lines, problem.body)
+                await answer(send_safely, problem.told)

@@ -22,7 +22,6 @@ _POLICY = (
 
 PAGE_LINES: HeaderLines = [
     (b"content-type", b"text/html; charset=utf-8"),
-    (b"content-length", str(len(PAGE)).encode()),
     (b"content-security-policy", _POLICY.encode()),
     (b"cache-control", b"no-cache"),
     (b"x-content-type-options", b"nosniff"),

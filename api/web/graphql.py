@@ -34,11 +34,13 @@ from api.web.graphql_reading import (
     wants_page,
 )
 from api.web.opening import opening_of
-from api.web.problems import problem_of
+from api.web.problems import LINES, problem_of
 from api.web.protection import Protection
 from api.web.wire import (
     CORRELATION,
     ClientGone,
+    Form,
+    Forms,
     Head,
     HeaderLines,
     MethodNotAllowed,
@@ -85,7 +87,7 @@ class GraphQLApp:
         """Answer one request; nothing that goes wrong leaves here but as an answer."""
         said = await self.answer(scope, receive)
         if said is not None:
-            await answer(send, *said)
+            await answer(send, said)
 
     async def answer(self, scope: Scope, source: Receive | bytes) -> Told | None:
         """Return the answer to one request, None to somebody who has gone.
@@ -97,9 +99,10 @@ class GraphQLApp:
         opening = opening_of(head)
         chosen = telemetry.correlate(opening.correlation)
         kind = answer_type(opening.accept)
+        lines: HeaderLines
         try:
             if self._development and _asks_for_page(scope, opening.accept):
-                status, lines, body = _OK, list(_PAGE_LINES), PAGE
+                form, lines, body = _PAGE, [], PAGE
             else:
                 if kind is None or scope["method"] != "POST" or not opening.once:
                     _expect(scope, kind, head)
@@ -115,19 +118,19 @@ class GraphQLApp:
                 given = await self._executor.execute(request, context)
                 if context.decided:
                     self._metrics.count_all(context.decided, since)
-                status, lines, body = _as_http(given, kind or PLAIN_JSON)
+                form, lines, body = _as_http(given, kind or PLAIN_JSON)
         except ClientGone:
             return None
         except HeadroomError as error:
             more = _lines_of(error)
-            status, lines, body = _as_http(refuse(error), kind or PLAIN_JSON, more, malformed=True)
+            form, lines, body = _as_http(refuse(error), kind or PLAIN_JSON, more, malformed=True)
         except Exception as error:  # noqa: BLE001 - the edge: every error ends here, bugs masked
             problem = problem_of(error, scope["method"])
-            status, lines, body = problem.status, safe(problem.lines), problem.body
-        if status >= FAILED:
-            failed(scope, status, since)
+            form, lines, body = _BUGS[problem.form.status], problem.lines, problem.body
+        if form.status >= FAILED:
+            failed(scope, form.status, since)
         lines.append((CORRELATION, chosen.encode("latin-1")))
-        return status, lines, body
+        return form, lines, body
 
     def _made(self, principal: Principal | None) -> Context:
         """Return the context of a request that is asked now."""
@@ -171,7 +174,7 @@ def _as_http(
 ) -> Told:
     """Return an answer of type ``kind``, with ``more`` lines, as HTTP tells it."""
     body, status, wait = given
-    lines = [*_LINES[kind], (b"content-length", b"%d" % len(body))]
+    lines: HeaderLines = []
     if status != _OK:
         if status == _BAD_REQUEST and kind == PLAIN_JSON and not malformed:
             status = _OK  # behind this older type nobody could tell us from a proxy
@@ -180,7 +183,7 @@ def _as_http(
         if wait is not None:
             lines.append((b"retry-after", str(wait).encode()))
         lines += more or ()
-    return status, lines, body
+    return _FORMS[kind][status], lines, body
 
 
 def _asks_for_page(scope: Scope, accept: bytes | None) -> bool:
@@ -204,14 +207,17 @@ def _lines_of(error: HeadroomError) -> HeaderLines:
     return []
 
 
-_LINES: Mapping[bytes, HeaderLines] = {
-    kind: safe(
-        [
-            (b"content-type", kind + b"; charset=utf-8"),
-            # The same URL answers in two types, and to each credential differently.
-            (b"vary", b"accept, authorization"),
-        ]
+_FORMS: Mapping[bytes, Forms] = {
+    kind: Forms(
+        safe(
+            [
+                (b"content-type", kind + b"; charset=utf-8"),
+                # The same URL answers in two types, and to each credential differently.
+                (b"vary", b"accept, authorization"),
+            ]
+        )
     )
     for kind in (PLAIN_JSON, GRAPHQL_JSON)
 }
-_PAGE_LINES = safe(PAGE_LINES)
+_BUGS = Forms(safe(LINES))
+_PAGE = Form(_OK, safe(PAGE_LINES))

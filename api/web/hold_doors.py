@@ -12,7 +12,7 @@ from api.gates.outcome import Denied
 from api.gates.principal import Principal
 from api.web.answers import hold_body
 from api.web.decision_metrics import GRANTED
-from api.web.door import OK, Door, Reply, lines_of, told
+from api.web.door import OK, Door, Reply, told
 from api.web.inputs import (
     CaptureInput,
     ExtendInput,
@@ -136,4 +136,4 @@ def _answered(outcome: Hold | Denied, at_ms: int) -> Reply:
         return told(denied(decision, at_s), decision.code or "", degraded=decision.degraded)
     fields, windows = fields_and_json(outcome.feature, outcome.windows, at_s)
     body = hold_body(outcome, windows)
-    return Reply(OK, lines_of(body, fields), body, GRANTED)
+    return Reply(OK, fields, body, GRANTED)

@@ -23,13 +23,14 @@ from api.domain.errors import (
 from api.schema.errors import bug_entry, extensions_of
 from api.web.answers import decision_facts
 from api.web.ratelimit_fields import fields_and_json
-from api.web.wire import PROBLEM, HeaderLines, MethodNotAllowed
+from api.web.wire import PROBLEM, Forms, HeaderLines, MethodNotAllowed, Told
 
-_BASE: HeaderLines = [
+LINES: HeaderLines = [
     (b"content-type", PROBLEM),
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 ]
+_FORMS = Forms(LINES)
 _BUGS = 500
 _RETRY_SECONDS = b"1"
 """How long to wait where an engine did not answer: most come back at once."""
@@ -38,16 +39,17 @@ _RETRY_SECONDS = b"1"
 class Problem:
     """A whole answer that says what is wrong."""
 
-    __slots__ = ("body", "lines", "status")
+    __slots__ = ("body", "form", "lines")
 
     def __init__(self, said: dict[str, Any], lines: HeaderLines | None = None) -> None:
-        self.status: int = said["status"]
+        self.form = _FORMS[said["status"]]
         self.body = orjson.dumps(said)
-        self.lines = [
-            *_BASE,
-            (b"content-length", str(len(self.body)).encode()),
-            *(lines or []),
-        ]
+        self.lines: HeaderLines = lines or []
+
+    @property
+    def told(self) -> Told:
+        """The answer as it is sent."""
+        return self.form, self.lines, self.body
 
 
 def denied(decision: Decision, at_s: int) -> Problem:

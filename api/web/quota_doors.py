@@ -10,7 +10,7 @@ from api.gates.outcome import Consumption, Denied
 from api.gates.principal import Principal
 from api.web.answers import consumption_body, decision_facts
 from api.web.decision_metrics import GRANTED
-from api.web.door import OK, Door, Reply, lines_of, told
+from api.web.door import OK, Door, Reply, told
 from api.web.inputs import (
     CheckInput,
     ConsumeInput,
@@ -54,7 +54,7 @@ class CheckDoor(QuotaDoor[CheckInput]):
             return told(denied(decision, at_s), decision.code or "", degraded=decision.degraded)
         fields, windows = fields_and_json(given.feature, decision.windows, at_s)
         body = orjson.dumps(decision_facts(decision, windows))
-        return Reply(OK, lines_of(body, fields), body, GRANTED, decision.degraded)
+        return Reply(OK, fields, body, GRANTED, decision.degraded)
 
 
 class ConsumeDoor(QuotaDoor[ConsumeInput]):
@@ -123,4 +123,4 @@ class ReleaseDoor(QuotaDoor[ReleaseInput]):
 def _counted(consumption: Consumption, at_ms: int) -> Reply:
     fields, windows = fields_and_json(consumption.feature, consumption.windows, at_ms // 1000)
     body = consumption_body(consumption, windows)
-    return Reply(OK, lines_of(body, fields), body, GRANTED, consumption.degraded)
+    return Reply(OK, fields, body, GRANTED, consumption.degraded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from starlette.types import Receive, Scope, Send
@@ -10,11 +10,38 @@ from starlette.types import Receive, Scope, Send
 from api.domain.errors import HeadroomError, InvalidInput
 
 HeaderLines = list[tuple[bytes, bytes]]
-Told = tuple[int, HeaderLines, bytes]
-"""A whole answer: status, header lines, body."""
-
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
+
+
+class Form:
+    """What all answers of one kind have: their status, and these header lines.
+
+    The length of the body is not among them: whoever sends an answer says it.
+    """
+
+    __slots__ = ("lines", "status")
+
+    def __init__(self, status: int, lines: Sequence[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        self.lines = tuple(lines)
+
+
+class Forms(dict[int, Form]):
+    """The forms with the same lines, by status; each is made once."""
+
+    def __init__(self, lines: HeaderLines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def __missing__(self, status: int) -> Form:
+        """Make the form of a status when it is first told."""
+        form = self[status] = Form(status, self._lines)
+        return form
+
+
+Told = tuple[Form, HeaderLines, bytes]
+"""A whole answer: its form, the header lines besides, its body."""
 
 
 class MethodNotAllowed(HeadroomError):
@@ -179,9 +206,11 @@ async def read_body(receive: Receive, declared: int, most: int) -> bytes:
     return body
 
 
-async def answer(send: Send, status: int, lines: HeaderLines, body: bytes) -> None:
-    """Send a whole response."""
-    await send({"type": "http.response.start", "status": status, "headers": lines})
+async def answer(send: Send, told: Told) -> None:
+    """Send a whole answer."""
+    form, lines, body = told
+    headers = [*form.lines, (CONTENT_LENGTH, b"%d" % len(body)), *lines]
+    await send({"type": "http.response.start", "status": form.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -25,10 +25,7 @@ async def late(tmp_path: Path) -> Path:
 @pytest.fixture
 async def children(late: Path) -> AsyncIterator[list[Child]]:
     base = os.environ | {"LATE": str(late)}
-    made = [
-        Child(name, PROGRAM, base, start_seconds=5)
-        for name in ("one", "two")
-    ]
+    made = [Child(name, PROGRAM, base, start_seconds=5) for name in ("one", "two")]
     for child in made:
         child.launch()
     try:

@@ -61,8 +61,9 @@ class AsServed(httpx.AsyncBaseTransport):
         asyncio.get_running_loop().call_soon(lambda: asked.begin(call, in_task=not door.taskless))
         told = await asked.told
         assert told is not None
-        status, lines, said = told
-        return httpx.Response(status, headers=lines, content=said)
+        form, lines, said = told
+        headers = [*form.lines, (b"content-length", b"%d" % len(said)), *lines]
+        return httpx.Response(form.status, headers=headers, content=said)
 
     def _find(self, request: httpx.Request) -> Direct | None:
         plain = request.method == "POST" and "content-length" in request.headers
