@@ -12,6 +12,7 @@ from api.domain.errors import HeadroomError, Unauthenticated
 from api.gates.held import Hold
 from api.gates.outcome import Consumption, Denied
 from api.gates.principal import Principal
+from api.infra.clock import instant_of
 from api.schema.loaders import Loaders
 from api.schema.services import Services
 
@@ -25,25 +26,26 @@ Outcome: TypeAlias = (
 class Context:
     """One request: ``at`` is its one instant, for every field alike, ``at_ms`` the same in ms.
 
+    It is given in microseconds, as few requests need more of it than the milliseconds.
+
     ``principal`` None is somebody who sent no credential: it may look at the schema at most.
     """
 
-    __slots__ = ("_loaders", "at", "at_ms", "decided", "principal", "services")
+    __slots__ = ("_at_us", "_loaders", "at_ms", "decided", "principal", "services")
 
-    def __init__(
-        self,
-        services: Services,
-        principal: Principal | None,
-        at: datetime,
-        at_ms: int | None = None,
-    ) -> None:
+    def __init__(self, services: Services, principal: Principal | None, at_us: int) -> None:
         self.services = services
         self.principal = principal
-        self.at = at
-        self.at_ms = int(at.timestamp() * 1000) if at_ms is None else at_ms
+        self.at_ms = at_us // 1000
+        self._at_us = at_us
         self._loaders: Loaders | None = None
         self.decided: list[tuple[str, bool]] = []
         """What was decided on the way, and whether without the counters; for the door's metrics."""
+
+    @property
+    def at(self) -> datetime:
+        """The instant of this request."""
+        return instant_of(self._at_us)
 
     @property
     def loaders(self) -> Loaders:

@@ -76,7 +76,7 @@ class GraphQLApp:
     ) -> None:
         self._executor = executor
         self._services = services
-        self._clock = clock
+        self._now_us = clock.now_us
         self._protection = protection
         self._development = development
         self.most_bytes = max_body_bytes
@@ -134,21 +134,20 @@ class GraphQLApp:
 
     def _made(self, principal: Principal | None) -> Context:
         """Return the context of a request that is asked now."""
-        at = self._clock.now()
-        return Context(self._services, principal, at, int(at.timestamp() * 1000))
+        return Context(self._services, principal, self._now_us())
 
     def _context(self, presented: Presented | None) -> Context | None:
         """Return the same, of somebody whom memory knows. Raises: RateLimited."""
         if presented is None:
             return None
-        at = self._clock.now()
-        at_ms = int(at.timestamp() * 1000)
+        at_us = self._now_us()
+        at_ms = at_us // 1000
         principal = self._services.access.recall(presented, at_ms)
         if principal is None:
             return None
         if self._protection.on:
             self._protection.expect(principal.actor, at_ms)
-        return Context(self._services, principal, at, at_ms)
+        return Context(self._services, principal, at_us)
 
     async def _judged(self, credential: bytes | None) -> Context:
         """Return the same, of anybody else: of nobody in particular only in development."""

@@ -4,7 +4,6 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from types import NoneType
 from typing import Any, cast
 
@@ -24,7 +23,7 @@ from api.schema.context import Context
 from api.schema.execution import Executor, GraphQLRequest
 from api.schema.services import Services
 
-AT = datetime(2026, 3, 10, tzinfo=UTC)
+AT_US = 1_773_100_800_000_000
 KEY = Principal("key", "k", frozenset({"check"}))
 SCHEMA = build_schema()
 FIVE_CONDITIONS = """
@@ -39,7 +38,7 @@ async def ask(
     executor: Executor, query: str, variables: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return the answer to a query that needs nothing of what stands behind the schema."""
-    context = Context(cast("Services", None), KEY, AT)
+    context = Context(cast("Services", None), KEY, AT_US)
     answer = await executor.execute(GraphQLRequest(query, variables=variables), context)
     body: dict[str, Any] = orjson.loads(answer.body)
     return body

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 class FakeClock:
     """Stands at one instant until it is advanced or set."""
@@ -13,7 +15,10 @@ class FakeClock:
         return self._at
 
     def now_ms(self) -> int:
-        return int(self._at.timestamp() * 1000)
+        return self.now_us() // 1000
+
+    def now_us(self) -> int:
+        return (self._at - EPOCH) // timedelta(microseconds=1)
 
     def set(self, at: datetime) -> None:
         if at.tzinfo is None:

@@ -201,7 +201,9 @@ CASES = [
     Case("far too many units", UNITS, body=units(1e300)),
     Case("units beyond 64 bits", UNITS, body=units(2**70)),
     Case("units of a thousand digits", UNITS, body=units(10**1000)),
-    Case("a number beyond any other", "not JSON", raw=b'{"query": "{a}", "variables": {"a": 1e999}}'),
+    Case(
+        "a number beyond any other", "not JSON", raw=b'{"query": "{a}", "variables": {"a": 1e999}}'
+    ),
     Case("units in words", UNITS, body=units("one")),
     Case("units in a string with a sign", UNITS, body=units("+1")),
     Case("units in foreign digits", UNITS, body=units("\u0661")),

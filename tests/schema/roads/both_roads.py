@@ -71,7 +71,7 @@ class Road:
     def take(self, case: Case) -> Outcome:
         """Return what comes of ``case`` here."""
         # Nothing behind the script asks the parts that answer in earnest.
-        context = Context(cast("Services", None), case.principal, case.at)
+        context = Context(cast("Services", None), case.principal, case.at_us)
         play = self._stage.open(case.seed, case.temper, context)
         self._bugs.lines, self._bugs.left = [], []
         body, status, wait, raised = b"", 0, None, ""
