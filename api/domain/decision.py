@@ -7,10 +7,10 @@ windows the one that resets last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from api.domain import codes
 from api.domain.catalog import Catalog, Feature, FeatureKind, WindowKind
@@ -95,6 +95,32 @@ class Decision(NamedTuple):
     def docs(self) -> str | None:
         """Where the page of this denial's code lies."""
         return None if self.code is None else codes.docs_of(self.code)
+
+
+class Alike:
+    """Shared by denials that say the same but for whom, and how long to wait.
+
+    Whoever puts them into words keeps here what it came to.
+    """
+
+    __slots__ = ("facts", "problem")
+
+    def __init__(self) -> None:
+        self.facts: dict[str, Any] | None = None
+        self.problem: object = None
+
+
+class LikeOthers(Decision):
+    """A denial as many get it. It equals the same one without ``alike``."""
+
+    alike: Alike
+
+    @classmethod
+    def of(cls, facts: Iterable[Any], alike: Alike) -> LikeOthers:
+        """Return the decision of these ``facts``, in their order."""
+        made: LikeOthers = tuple.__new__(cls, facts)
+        made.alike = alike
+        return made
 
 
 def allow(

@@ -7,7 +7,7 @@ from typing import Any
 
 from api.domain import codes
 from api.domain.catalog import Catalog, Feature
-from api.domain.decision import Decision, WindowFigure, deny
+from api.domain.decision import Alike, Decision, LikeOthers, WindowFigure, deny
 from api.domain.snapshot import VERSION, decode_holding
 from api.domain.unlocking import Holding
 from api.infra.packing import pack
@@ -58,7 +58,7 @@ class _Kept:
 
     def __init__(self) -> None:
         self._catalog: Catalog | None = None
-        self._decisions: dict[object, Decision] = {}
+        self._decisions: dict[object, LikeOthers] = {}
 
     def deny(
         self,
@@ -79,8 +79,8 @@ class _Kept:
         known = self._decisions.get(key)
         if known is None:
             windows = None if row == NOT_GRANTED else figures(row)
-            known = deny(catalog, _holding(holding), customer, feature, units, windows, at_s=at_s)
-            self._decisions[key] = known
+            first = deny(catalog, _holding(holding), customer, feature, units, windows, at_s=at_s)
+            self._decisions[key] = known = LikeOthers.of(first, Alike())
         wait = known.retry_after_seconds
         if wait is not None and known.window is not None:
             # Of the full windows the one that resets last is reported, and waited for.
@@ -89,7 +89,7 @@ class _Kept:
             return known
         facts: list[Any] = list(known)
         facts[_CUSTOMER], facts[_WAIT] = customer, wait
-        return Decision._make(facts)
+        return LikeOthers.of(facts, known.alike)
 
 
 _kept = _Kept()

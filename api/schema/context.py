@@ -66,11 +66,11 @@ class Context:
         match result:
             case Consumption():  # most are
                 self.decided.append((GRANTED, result.degraded))
-            case HeadroomError():
-                self.decided.append((result.code, False))
             case Denied():
                 first = result.decisions[0]
                 self.decided.append((first.code or "", first.degraded))
+            case HeadroomError():
+                self.decided.append((result.code, False))
             case Decision():
                 outcome = GRANTED if result.allowed else result.code or ""
                 self.decided.append((outcome, result.degraded))

@@ -16,7 +16,7 @@ from graphql import GraphQLError
 
 from api.catalog.problems import CatalogError
 from api.domain import codes
-from api.domain.decision import Decision, instant
+from api.domain.decision import Decision, LikeOthers, instant
 from api.domain.errors import HeadroomError, InvalidInput, RateLimited
 from api.gates.outcome import Denied
 from api.schema.scalars import write_instant
@@ -90,6 +90,18 @@ def extensions_of(error: HeadroomError) -> Entry:
 
 def facts_of(decision: Decision) -> Entry:
     """Return the facts of one denial, under the names that every door gives them."""
+    if type(decision) is not LikeOthers:
+        return _facts(decision)
+    alike = decision.alike
+    if alike.facts is None:
+        alike.facts = _facts(decision)
+    facts = alike.facts.copy()
+    facts["customer"] = decision.customer
+    facts["retryAfterSeconds"] = decision.retry_after_seconds
+    return facts
+
+
+def _facts(decision: Decision) -> Entry:
     worst = decision.window
     facts = {
         "code": decision.code,

@@ -7,12 +7,12 @@ logged under an error id and tells nothing else.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.exceptions import HTTPException
 
-from api.domain.decision import Decision
+from api.domain.decision import Decision, LikeOthers
 from api.domain.errors import (
     HeadroomError,
     NotFound,
@@ -52,13 +52,36 @@ class Problem:
         return self.form, self.lines, self.body
 
 
+class _Words(NamedTuple):
+    """A denial in words, as of a second: its header lines, and what it says."""
+
+    at_s: int
+    lines: HeaderLines
+    said: dict[str, Any]
+
+
 def denied(decision: Decision, at_s: int) -> Problem:
     """Tell why a call was refused, and what would help."""
+    alike = decision.alike if type(decision) is LikeOthers else None
+    words = None if alike is None else alike.problem
+    if not isinstance(words, _Words) or words.at_s != at_s:
+        words = _words(decision, at_s)
+        if alike is not None:
+            alike.problem = words
+    wait = decision.retry_after_seconds
+    said = words.said.copy()
+    said["customer"] = decision.customer
+    said["retryAfterSeconds"] = wait
+    lines = words.lines.copy()
+    if wait is not None:
+        lines.append((b"retry-after", b"%d" % wait))
+    return Problem(said, lines)
+
+
+def _words(decision: Decision, at_s: int) -> _Words:
     lines, windows = fields_and_json(decision.feature, decision.windows, at_s, decision.units)
-    if decision.retry_after_seconds is not None:
-        lines.append((b"retry-after", str(decision.retry_after_seconds).encode()))
-    said = _head(decision.code or "", decision.status, decision.message or "")
-    return Problem(said | decision_facts(decision, windows), lines)
+    head = _head(decision.code or "", decision.status, decision.message or "")
+    return _Words(at_s, lines, head | decision_facts(decision, windows))
 
 
 def failed(error: HeadroomError) -> Problem:

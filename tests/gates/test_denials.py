@@ -9,6 +9,8 @@ from api.domain.snapshot import UNLIMITED, encode_holding
 from api.domain.unlocking import Holding, Promised
 from api.gates.denials import explain
 from api.metering.counters import NOT_GRANTED, Reply, Verdict, figures
+from api.schema.errors import facts_of
+from api.web.problems import denied
 
 CATALOG = """
 product = "test"
@@ -70,6 +72,11 @@ def test_a_denial_that_was_kept_is_the_one_that_would_be_found() -> None:
         reply = Reply(Verdict.DENIED, rows=[figures_], holding=encoded)
         (found,) = explain(catalog, customer, [(feature, units)], reply, at_s=at_s)
         windows = None if figures_ == NOT_GRANTED else figures(figures_)  # type: ignore[arg-type]
-        assert found == deny(catalog, holding, customer, feature, units, windows, at_s=at_s)
+        fresh = deny(catalog, holding, customer, feature, units, windows, at_s=at_s)
+        assert found == fresh
+        # What was put into words for one like it says the same, whoever it was for, and whenever.
+        assert facts_of(found) == facts_of(fresh)
+        ours, theirs = denied(found, at_s), denied(fresh, at_s)
+        assert (ours.form, ours.lines, ours.body) == (theirs.form, theirs.lines, theirs.body)
         told += 1
     assert told == 6 * 4 * 7 * 2 * 2
