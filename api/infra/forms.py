@@ -46,18 +46,18 @@ def by_digest(
 
     Raises: TypeError or ValueError, of what is no word.
     """
-    head = _head(script.sha, len(place.names) + len(names) + 1, len(args))
     if not names and len(args) == _ASKED_AND_BOUNDS:  # the usual decision
         asked, bounds = args
         if type(asked) is bytes and type(bounds) is bytes and len(bounds) < MOST_CONSTANT:
             return b"%b%b%b\r\n$%d\r\n%b%b\r\n" % (
-                head,
+                _head(script.sha, len(place.names) + 1, _ASKED_AND_BOUNDS),
                 place.form,
                 _number(epoch),
                 len(asked),
                 asked,
                 _constant(bounds),
             )
+    head = _head(script.sha, len(place.names) + len(names) + 1, len(args))
     words = [*map(_word, names), _number(epoch), *map(_word, args)]
     return b"".join([head, place.form, *words, _END])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 
@@ -78,6 +79,15 @@ class Context:
                 self.decided.append((GRANTED, False))
             case _:
                 self.decided.append((GRANTED, any(one.degraded for one in result)))
+
+    def note_all(self, results: Sequence[Outcome]) -> None:
+        """Note what was decided of the items of a batch."""
+        granted = [one for one in results if type(one) is Consumption]
+        self.decided += [(GRANTED, one.degraded) for one in granted]
+        if len(granted) < len(results):
+            for one in results:
+                if type(one) is not Consumption:
+                    self.note(one)
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import strawberry
@@ -201,10 +202,13 @@ class _Passed(NamedTuple):
     denial: None = None
 
 
+_passed = partial(tuple.__new__, _Passed)
+
+
 def outcome_of(result: outcome.Consumption | outcome.Denied | HeadroomError) -> ConsumeOutcome:
     """Show what came of one item of a batch."""
     if isinstance(result, outcome.Consumption):
-        return cast("ConsumeOutcome", _Passed(consumption_of(result)))
+        return cast("ConsumeOutcome", _passed((consumption_of(result), None)))
     if isinstance(result, HeadroomError):
         denial = Denial(
             code=result.code, status=result.status, message=result.message, decision=None
