@@ -28,7 +28,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from api.app.whole_answers import FAILED, Begin, written
+from api.app.whole_answers import FAILED, TOO_LARGE, Begin, written
 from api.infra.taskless import Taskless
 from api.web.wire import Direct, Head, HeaderLines, Told
 
@@ -41,13 +41,24 @@ MOST_BYTES = 65_536
 """Of a body that is kept before anybody looked at its credential; uvicorn keeps as much."""
 MOST_HEADS = 16
 """Heads that are kept of a connection; they differ in the length of the body at least."""
-LONGEST_HEAD = 4_096
+LONGEST_KEPT = 4_096
+MOST_HEAD_BYTES = 65_536
+"""Of a head that is not whole yet; what comes at once is read before it is counted."""
 _END = b"\r\n\r\n"
 _EXPECT = b"expect"
 _AUTHORIZATION = b"authorization"
 _LENGTH = b"content-length"
 
 _begin = Begin()
+
+
+class _Coming:
+    """How many bytes came of a head, after those that it began with."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
 
 
 class _Known(NamedTuple):
@@ -82,28 +93,42 @@ class DirectProtocol(HttpToolsProtocol):
         """Whether nothing came since the last answer."""
         self._quiet_since = 0.0
         self._heads: dict[bytes, _Known] = {}
+        self._coming: _Coming | None = None
+        """A head whose end has not come."""
         self._between = True
         """Whether the parser is done with plain requests, and has seen nothing of the next."""
 
     def data_received(self, data: bytes) -> None:
         """Ask again what was read before, or read what came."""
         if not self._between:
-            super().data_received(data)
+            self._read(data)
             return
         end = data.find(_END) + len(_END)
         known = self._heads.get(data[:end])
         if known is not None and known.size == len(data) and self._ask_again(known, data[end:]):
             return
         before = self.cycle
-        super().data_received(data)
+        self._read(data)
         if self.cycle is not before and len(self._heads) < MOST_HEADS:
             self._keep_head(data, end)
+
+    def _read(self, data: bytes) -> None:
+        coming = self._coming
+        super().data_received(data)
+        # Not where a head began within this: what went before it may be a body.
+        if coming is not None and coming is self._coming and not self.transport.is_closing():
+            coming.size += len(data)
+            if coming.size > MOST_HEAD_BYTES:
+                # uvicorn would keep whatever came, until it ends.
+                self.transport.write(TOO_LARGE)
+                self.transport.close()
 
     def on_message_begin(self) -> None:
         """Begin a request; what only uvicorn's own way needs is made when it is taken."""
         self.url = b""
         self.headers = []
         self._between = False
+        self._coming = _Coming()
         self._quiet = False  # also of one that came together with the one before
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -112,6 +137,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the way of this request."""
+        self._coming = None
         # None before the first request, whatever uvicorn's annotation says.
         cycle = cast("RequestResponseCycle | None", self.cycle)
         begin = _begin.of(self.server_state.default_headers)
@@ -187,7 +213,7 @@ class DirectProtocol(HttpToolsProtocol):
     def _keep_head(self, data: bytes, end: int) -> None:
         """Keep the head of ``data``, if that was one request, whole and plain."""
         exchange: object = self.cycle
-        if not self._between or not isinstance(exchange, _Exchange) or end > LONGEST_HEAD:
+        if not self._between or not isinstance(exchange, _Exchange) or end > LONGEST_KEPT:
             return
         declared = exchange.head.get(_LENGTH)
         if declared is not None and end + int(declared) == len(data):

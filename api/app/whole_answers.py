@@ -29,6 +29,8 @@ FAILED = (
     + b"\r\nInternal Server Error"
 )
 """What uvicorn says of an application that failed."""
+TOO_LARGE = STATUS_LINE[431] + b"content-length: 0\r\n" + _LAST + b"\r\n"
+"""Said of a head that does not end."""
 
 
 class Begin:

@@ -20,7 +20,13 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from api.app.direct import LONGEST_HEAD, MOST_BYTES, MOST_HEADS, protocol_of
+from api.app.direct import (
+    LONGEST_KEPT,
+    MOST_BYTES,
+    MOST_HEAD_BYTES,
+    MOST_HEADS,
+    protocol_of,
+)
 from api.infra.taskless import in_task
 from api.web.wire import Form, Told, answer, read_body
 
@@ -66,6 +72,8 @@ class Door:
     """Answers what it is told to, and notes how it was asked."""
 
     most_bytes = 20
+    longest = 1000
+    """Bytes of a body that comes by messages."""
     taskless = True
 
     def __init__(self, told: Told | Exception = OK, *, wait: asyncio.Event | None = None) -> None:
@@ -85,7 +93,7 @@ class Door:
             self.whole.append(source)
             body = source
         else:
-            body = await read_body(source, 0, 1000)
+            body = await read_body(source, 0, self.longest)
         headers = tuple(scope["headers"])
         self.asked.append((scope["method"], scope["path"], scope["query_string"], headers, body))
         if self.wait is not None:
@@ -291,7 +299,7 @@ async def test_a_head_that_was_read_before_is_not_read_again() -> None:
 
 async def test_no_more_heads_are_kept_than_a_few_short_ones() -> None:
     protocol, wire = connected(Door(), direct=True)
-    long = POST.replace(b"Host: test", b"Host: test\r\nX-Long: " + b"a" * LONGEST_HEAD)
+    long = POST.replace(b"Host: test", b"Host: test\r\nX-Long: " + b"a" * LONGEST_KEPT)
     many = [POST.replace(b"Bearer a", b"Bearer %d" % n) for n in range(MOST_HEADS + 5)]
     await receive(protocol, long, *many, many[-1])
     await ended(protocol)
@@ -303,6 +311,35 @@ async def test_no_more_heads_are_kept_than_a_few_short_ones() -> None:
     for unknown in (long, *many[MOST_HEADS:]):
         with pytest.raises(AssertionError):
             protocol.data_received(unknown)
+
+
+@pytest.mark.parametrize(
+    "endless", [b"X-Long: " + b"a" * 1_000_000, b"X-Short: a\r\n" * 100_000], ids=["line", "lines"]
+)
+async def test_a_head_without_an_end_is_refused(endless: bytes) -> None:
+    door = Door()
+    protocol, wire = connected(door, direct=True)
+    sent = POST.removesuffix(b"\r\n{}") + endless
+    parts = [sent[at : at + 1_000] for at in range(0, len(sent), 1_000)]
+    await receive(protocol, POST, *parts)
+    assert wire.text.count(b"HTTP/1.1 200") == 1
+    assert wire.text.count(b"HTTP/1.1 431 ") == 1
+    assert wire.closed
+    assert len(door.asked) == 1
+
+
+async def test_a_long_head_and_a_longer_body_are_read() -> None:
+    head = POST.removesuffix(b"\r\n{}").replace(b"Length: 2", b"Length: 200000")
+    sent = head + b"X-Long: " + b"a" * (MOST_HEAD_BYTES - 1_000) + b"\r\n\r\n" + b" " * 200_000
+    parts = [sent[at : at + 1_000] for at in range(0, len(sent), 1_000)]
+    door = Door()
+    door.longest = 1_000_000
+    protocol, wire = connected(door, direct=True)
+    # The last part of the body comes with the beginning of another head.
+    await receive(protocol, *parts[:2], sent[2_000:] + POST[:20], POST[20:])
+    await ended(protocol)
+    assert wire.text.count(b"HTTP/1.1 200") == 2
+    assert b" 431 " not in wire.text
 
 
 async def test_a_head_that_is_known_goes_the_usual_way_where_it_has_to() -> None:

@@ -115,3 +115,15 @@ async def test_each_item_is_answered_in_its_place_whatever_the_others_are(
     windows = (await built.gate.figures("acme", ["calls"], at))["calls"]
     assert windows is not None
     assert windows[0].used == 2
+
+
+async def test_a_batch_that_fails_half_way_counts_nothing(built: Core, clock: FakeClock) -> None:
+    at = ms(clock.now())
+    await built.gate.consume("acme", "calls", 1, None, at)
+    # No door lets such a name in; here it stands for whatever nobody expected.
+    items = [ConsumeRequest("acme", "calls")] * 3 + [ConsumeRequest("\ud800", "calls")]
+    with pytest.raises(UnicodeEncodeError):
+        await built.gate.consume_each(items, at)
+    counted = await built.gate.consume("acme", "calls", 1, None, at)
+    assert isinstance(counted, Consumption)
+    assert counted.windows[0].used == 2
