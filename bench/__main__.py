@@ -3,6 +3,7 @@
 Nothing here fails for being slow; the last table says which goals were met. Parts:
 requests        CPU, rate and latency of every door, beside what others would write (needs wrk)
 steps           how many steps of the interpreter one request takes
+json            what a request's JSON costs, alone and amid other work
 judge           what a decision costs Valkey, beside a script by hand
 credits         a debit of credits, beside a transaction by hand
 storage         bytes of counters and snapshots, and how long filling takes
@@ -20,12 +21,32 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 
 from bench import credits as debits
-from bench import drain, growth, judge, reconciliation, requests, steps, storage, webhooks
+from bench import (
+    drain,
+    growth,
+    json_cost,
+    judge,
+    reconciliation,
+    requests,
+    steps,
+    storage,
+    webhooks,
+)
 from bench.goals import verdicts
 from bench.machine import described
 from bench.rivals import NAMES
 
-USUAL = ("requests", "steps", "judge", "credits", "storage", "drain", "webhooks", "reconciliation")
+USUAL = (
+    "requests",
+    "steps",
+    "json",
+    "judge",
+    "credits",
+    "storage",
+    "drain",
+    "webhooks",
+    "reconciliation",
+)
 PARTS = (*USUAL, "growth", "all")
 
 
@@ -83,6 +104,7 @@ async def main() -> None:
     runs: dict[str, Callable[[], Awaitable[Mapping[str, float] | None]]] = {
         "requests": lambda: requests.run(rounds, seconds, tell, given.wanted),
         "steps": lambda: steps.run(tell),
+        "json": lambda: json_cost.run(tell),
         "judge": lambda: judge.run(rounds, tell),
         "credits": lambda: debits.run(rounds, seconds, tell),
         "storage": lambda: storage.run(many, tell),

@@ -117,6 +117,8 @@ async def populate(
             await record.execute(_BALANCES)
             await record.execute("vacuum analyze")
             weighed = await record.fetchrow(_BYTES)
+            if weighed is None:
+                raise RuntimeError("nothing was weighed")
             first_id = await record.fetchval(_NUMBERED, customers)
         finally:
             await record.close()
@@ -179,7 +181,7 @@ async def walk(engines: ThrowawayEngines, customers: int) -> Walked:
             "select count(*) from customers where catalog_revision ="
             " (select max(revision) from catalog_revisions)"
         )
-    if not process.returncode and process.returncode is not None and moved != customers:
+    if process.returncode == 0 and moved != customers:
         raise RuntimeError(f"only {moved} of {customers} came to the new catalog")
     return Walked(moved, seconds, cpu, mib)
 
@@ -223,7 +225,10 @@ async def _fill(built: Core, redis: Redis, customers: int, clock: SystemClock) -
         if shard in samples:
             continue
         await built.gate.check(f"c{n}", FEATURE, 1, int(clock.now().timestamp() * 1000))
-        samples[shard] = await redis.dump(keys.counters(shard, f"c{n}"))
+        dumped = await redis.dump(keys.counters(shard, f"c{n}"))
+        if dumped is None:
+            raise RuntimeError(f"c{n} has no counters")
+        samples[shard] = dumped
     numbers = iter(range(customers))
     while some := [n for n, _ in zip(numbers, range(AT_ONCE), strict=False)]:
         async with redis.pipeline(transaction=False) as pipe:

@@ -146,16 +146,16 @@ async def field(
         if wanted & {"front-end-core", "graphql-core"}:
             port = free_port()
             metrics = stack.enter_context(tempfile.TemporaryDirectory())
-            words = ("-m", "bench.peers.general", str(port))
-            started = server(words, environment | {SHARED_METRICS: metrics}, LISTENS)
+            general = ("-m", "bench.peers.general", str(port))
+            started = server(general, environment | {SHARED_METRICS: metrics}, LISTENS)
             pid = await stack.enter_async_context(started)
             rivals += general_rivals(f"http://127.0.0.1:{port}", pid, bearer)
         if "mercurius" in wanted:
             node = _node(tell)
             if node is not None:
                 port = free_port()
-                words = (str(MERCURIUS / "server.js"), str(port))
-                started = server(words, environment, "Mercurius ready", program=node)
+                node_words = (str(MERCURIUS / "server.js"), str(port))
+                started = server(node_words, environment, "Mercurius ready", program=node)
                 rivals.append(peer("mercurius", port, await stack.enter_async_context(started)))
         yield Field([rival for rival in rivals if rival.name in wanted], beside)
 
