@@ -41,24 +41,16 @@ MOST_BYTES = 65_536
 """Of a body that is kept before anybody looked at its credential; uvicorn keeps as much."""
 MOST_HEADS = 16
 """Heads that are kept of a connection; they differ in the length of the body at least."""
-LONGEST_KEPT = 4_096
-MOST_HEAD_BYTES = 65_536
-"""Of a head that is not whole yet; what comes at once is read before it is counted."""
+LONGEST_KEPT = 2_048
+MOST_LINES_KEPT = 32
+MOST_BYTES_FOR_NOTHING = 65_536
+"""So many may come before a head is whole, or between two parts of a body, and mean nothing yet."""
 _END = b"\r\n\r\n"
 _EXPECT = b"expect"
 _AUTHORIZATION = b"authorization"
 _LENGTH = b"content-length"
 
 _begin = Begin()
-
-
-class _Coming:
-    """How many bytes came of a head, after those that it began with."""
-
-    __slots__ = ("size",)
-
-    def __init__(self) -> None:
-        self.size = 0
 
 
 class _Known(NamedTuple):
@@ -93,8 +85,12 @@ class DirectProtocol(HttpToolsProtocol):
         """Whether nothing came since the last answer."""
         self._quiet_since = 0.0
         self._heads: dict[bytes, _Known] = {}
-        self._coming: _Coming | None = None
-        """A head whose end has not come."""
+        self._steps = 0
+        """Counts what the parser came to: it holds nothing of what came before that."""
+        self._for_nothing = 0
+        """Bytes that came since then."""
+        self._heading = False
+        """Whether a head is coming."""
         self._between = True
         """Whether the parser is done with plain requests, and has seen nothing of the next."""
 
@@ -113,31 +109,34 @@ class DirectProtocol(HttpToolsProtocol):
             self._keep_head(data, end)
 
     def _read(self, data: bytes) -> None:
-        coming = self._coming
+        steps = self._steps
         super().data_received(data)
-        # Not where a head began within this: what went before it may be a body.
-        if coming is not None and coming is self._coming and not self.transport.is_closing():
-            coming.size += len(data)
-            if coming.size > MOST_HEAD_BYTES:
-                # uvicorn would keep whatever came, until it ends.
+        self._for_nothing = self._for_nothing + len(data) if steps == self._steps else 0
+        if self._for_nothing > MOST_BYTES_FOR_NOTHING and not self.transport.is_closing():
+            # uvicorn, and its parser, would keep whatever came, until it ends.
+            cycle = cast("RequestResponseCycle | None", self.cycle)
+            if self._heading and (cycle is None or cycle.response_complete):
                 self.transport.write(TOO_LARGE)
-                self.transport.close()
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         """Begin a request; what only uvicorn's own way needs is made when it is taken."""
         self.url = b""
         self.headers = []
         self._between = False
-        self._coming = _Coming()
+        self._heading = True
+        self._steps += 1
         self._quiet = False  # also of one that came together with the one before
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one line."""
-        self.headers.append((name.lower(), value))
+        """Take one line, but none of a trailer: nobody would read it."""
+        if self._heading:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Choose the way of this request."""
-        self._coming = None
+        self._heading = False
+        self._steps += 1
         # None before the first request, whatever uvicorn's annotation says.
         cycle = cast("RequestResponseCycle | None", self.cycle)
         begin = _begin.of(self.server_state.default_headers)
@@ -148,12 +147,12 @@ class DirectProtocol(HttpToolsProtocol):
                 self._exchange = self._begun(begin, head)
                 self._exchange.door = door
                 self._exchange.most_bytes = min(door.most_bytes, MOST_BYTES)
-                self.headers = []  # a trailer is no line of the head
                 return
         self._go_the_usual_way(self.headers)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body; a large one goes the usual way after all."""
+        self._steps += 1
         exchange = self._exchange
         if exchange is None:
             super().on_body(body)
@@ -170,6 +169,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Ask, now that the request is whole."""
+        self._steps += 1
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             super().on_message_complete()
@@ -213,7 +213,9 @@ class DirectProtocol(HttpToolsProtocol):
     def _keep_head(self, data: bytes, end: int) -> None:
         """Keep the head of ``data``, if that was one request, whole and plain."""
         exchange: object = self.cycle
-        if not self._between or not isinstance(exchange, _Exchange) or end > LONGEST_KEPT:
+        if not self._between or not isinstance(exchange, _Exchange):
+            return
+        if end > LONGEST_KEPT or len(exchange.head.lines) > MOST_LINES_KEPT:
             return
         declared = exchange.head.get(_LENGTH)
         if declared is not None and end + int(declared) == len(data):
@@ -296,8 +298,6 @@ class DirectProtocol(HttpToolsProtocol):
         for name, value in headers:
             super().on_header(name, value)
         super().on_headers_complete()
-        # The application has the first list; a trailer is no line of the head.
-        self.headers = [*self.headers]
 
     def _comes_plain(self, head: Head) -> bool:
         """Tell whether a request wants nothing of its connection but an answer."""

@@ -113,10 +113,11 @@ class Alike:
 class LikeOthers(Decision):
     """A denial as many get it. It equals the same one without ``alike``."""
 
-    alike: Alike
+    alike: Alike | None = None
+    """None of one that was changed since."""
 
     @classmethod
-    def of(cls, facts: Iterable[Any], alike: Alike) -> LikeOthers:
+    def of(cls, facts: Iterable[Any], alike: Alike | None) -> LikeOthers:
         """Return the decision of these ``facts``, in their order."""
         made: LikeOthers = tuple.__new__(cls, facts)
         made.alike = alike

@@ -90,9 +90,9 @@ def extensions_of(error: HeadroomError) -> Entry:
 
 def facts_of(decision: Decision) -> Entry:
     """Return the facts of one denial, under the names that every door gives them."""
-    if type(decision) is not LikeOthers:
+    alike = decision.alike if type(decision) is LikeOthers else None
+    if alike is None:
         return _facts(decision)
-    alike = decision.alike
     if alike.facts is None:
         alike.facts = _facts(decision)
     facts = alike.facts.copy()

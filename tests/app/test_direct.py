@@ -23,8 +23,9 @@ from uvicorn.server import ServerState
 from api.app.direct import (
     LONGEST_KEPT,
     MOST_BYTES,
-    MOST_HEAD_BYTES,
+    MOST_BYTES_FOR_NOTHING,
     MOST_HEADS,
+    MOST_LINES_KEPT,
     protocol_of,
 )
 from api.infra.taskless import in_task
@@ -300,17 +301,21 @@ async def test_a_head_that_was_read_before_is_not_read_again() -> None:
 async def test_no_more_heads_are_kept_than_a_few_short_ones() -> None:
     protocol, wire = connected(Door(), direct=True)
     long = POST.replace(b"Host: test", b"Host: test\r\nX-Long: " + b"a" * LONGEST_KEPT)
+    lines = POST.replace(b"Host: test", b"Host: test" + b"\r\nA: b" * MOST_LINES_KEPT)
     many = [POST.replace(b"Bearer a", b"Bearer %d" % n) for n in range(MOST_HEADS + 5)]
-    await receive(protocol, long, *many, many[-1])
+    await receive(protocol, long, lines, *many, many[-1])
     await ended(protocol)
-    assert wire.text.count(b"HTTP/1.1 200") == len(many) + 2
+    assert wire.text.count(b"HTTP/1.1 200") == len(many) + 3
     protocol.parser = Unread()  # type: ignore[assignment] # as much of one as is used
     for known in many[:MOST_HEADS]:
         await receive(protocol, known)
-    assert wire.text.count(b"HTTP/1.1 200") == len(many) + 2 + MOST_HEADS
-    for unknown in (long, *many[MOST_HEADS:]):
+    assert wire.text.count(b"HTTP/1.1 200") == len(many) + 3 + MOST_HEADS
+    for unknown in (long, lines, *many[MOST_HEADS:]):
         with pytest.raises(AssertionError):
             protocol.data_received(unknown)
+
+
+CHUNKED = POST.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked").removesuffix(b"{}")
 
 
 @pytest.mark.parametrize(
@@ -328,9 +333,53 @@ async def test_a_head_without_an_end_is_refused(endless: bytes) -> None:
     assert len(door.asked) == 1
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [b"0\r\nX-Long: ", b"2\r\n{}\r\n0\r\nX-Long: ", b"2;a="],
+    ids=["trailer", "trailer of a body", "extension of a chunk"],
+)
+@pytest.mark.parametrize("credential", [True, False])
+async def test_what_does_not_end_and_is_no_head_ends_the_connection(
+    begun: bytes,
+    credential: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    head = CHUNKED if credential else CHUNKED.replace(b"Authorization: Bearer a\r\n", b"")
+    door = Waits()
+    protocol, wire = connected(door, direct=True)
+    await receive(protocol, head + begun, *([b"a" * 1_000] * 1_000))
+    assert wire.closed
+    assert wire.text == b""
+    protocol.connection_lost(None)
+    door.reply.set_result(None)
+    await asyncio.gather(*protocol.tasks, return_exceptions=True)
+
+
+async def test_lines_of_a_trailer_are_kept_by_nobody() -> None:
+    protocol, wire = connected(Door(), direct=True)
+    await receive(protocol, CHUNKED + b"2\r\n{}\r\n0\r\n", *([b"X-Short: a\r\n"] * 1_000))
+    assert len(protocol.headers) == 3
+    await receive(protocol, b"\r\n")
+    await ended(protocol)
+    assert wire.text.count(b"HTTP/1.1 200") == 1
+
+
+async def test_a_head_without_an_end_behind_a_request_that_waits_is_not_answered_in_its_place() -> (
+    None
+):
+    door = Waits()
+    protocol, wire = connected(door, direct=True)
+    await receive(protocol, POST, POST[:40], *([b"a" * 1_000] * 100))
+    assert (wire.text, wire.closed) == (b"", True)
+    protocol.connection_lost(None)
+    door.reply.set_result(None)
+    await ended(protocol)
+
+
 async def test_a_long_head_and_a_longer_body_are_read() -> None:
     head = POST.removesuffix(b"\r\n{}").replace(b"Length: 2", b"Length: 200000")
-    sent = head + b"X-Long: " + b"a" * (MOST_HEAD_BYTES - 1_000) + b"\r\n\r\n" + b" " * 200_000
+    sent = (
+        head + b"X-Long: " + b"a" * (MOST_BYTES_FOR_NOTHING - 1_000) + b"\r\n\r\n" + b" " * 200_000
+    )
     parts = [sent[at : at + 1_000] for at in range(0, len(sent), 1_000)]
     door = Door()
     door.longest = 1_000_000

@@ -78,5 +78,8 @@ def test_a_denial_that_was_kept_is_the_one_that_would_be_found() -> None:
         assert facts_of(found) == facts_of(fresh)
         ours, theirs = denied(found, at_s), denied(fresh, at_s)
         assert (ours.form, ours.lines, ours.body) == (theirs.form, theirs.lines, theirs.body)
+        # One that is changed afterwards does not say what it said before.
+        changed = found._replace(degraded=True)
+        assert facts_of(changed) == facts_of(fresh._replace(degraded=True))
         told += 1
     assert told == 6 * 4 * 7 * 2 * 2
