@@ -16,9 +16,8 @@ tells it that the caller has gone or that it is to be the last, and queues behin
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from starlette.types import Scope
 from uvicorn.config import Config
@@ -28,11 +27,9 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from api.app.whole_answers import FAILED, TOO_LARGE, Begin, written
-from api.infra.taskless import Taskless
-from api.web.wire import Direct, Head, HeaderLines, Told
-
-log = logging.getLogger(__name__)
+from api.app.exchange import Exchange
+from api.app.whole_answers import TOO_LARGE, Begin
+from api.web.wire import Direct, Head, HeaderLines
 
 Finding = Callable[[bytes], Direct | None]
 """Given a request's target, returns who may be asked without the messages of ASGI."""
@@ -76,9 +73,9 @@ class DirectProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._exchange: _Exchange | None = None
+        self._exchange: Exchange | None = None
         """Whose body is still coming."""
-        self._asked: _Exchange | None = None
+        self._asked: Exchange | None = None
         """Whose door is being asked."""
         self._unbounded = self.limit_concurrency is None and not self.root_path
         self._quiet = True
@@ -185,16 +182,16 @@ class DirectProtocol(HttpToolsProtocol):
         }
         self._ask(exchange, exchange.door, exchange.scope, bytes(exchange.body))
 
-    def _begun(self, begin: bytes, head: Head) -> _Exchange:
+    def _begun(self, begin: bytes, head: Head) -> Exchange:
         """Return the exchange of a request whose head has come."""
-        exchange = _Exchange(self, begin, head)
+        exchange = Exchange(self, begin, head)
         # It has of a cycle whatever uvicorn asks one for.
         self.cycle = exchange  # type: ignore[assignment] # as said
         if self.timeout_keep_alive_task is None:
             self._look_in(self.timeout_keep_alive)
         return exchange
 
-    def _ask(self, exchange: _Exchange, door: Direct, scope: Scope, body: bytes) -> None:
+    def _ask(self, exchange: Exchange, door: Direct, scope: Scope, body: bytes) -> None:
         self._asked = exchange
         exchange.begin(door.answer(scope, body), in_task=not door.taskless)
 
@@ -213,7 +210,7 @@ class DirectProtocol(HttpToolsProtocol):
     def _keep_head(self, data: bytes, end: int) -> None:
         """Keep the head of ``data``, if that was one request, whole and plain."""
         exchange: object = self.cycle
-        if not self._between or not isinstance(exchange, _Exchange):
+        if not self._between or not isinstance(exchange, Exchange):
             return
         if end > LONGEST_KEPT or len(exchange.head.lines) > MOST_LINES_KEPT:
             return
@@ -229,7 +226,7 @@ class DirectProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
         cycle: object = self.cycle
-        if isinstance(cycle, _Exchange):
+        if isinstance(cycle, Exchange):
             # Else the two would hold each other until the collector comes.
             self.cycle = None  # type: ignore[assignment] # as before the first request
         asked = self._asked
@@ -281,7 +278,7 @@ class DirectProtocol(HttpToolsProtocol):
         # uvicorn says so of whatever comes.
         self._quiet = False
 
-    def _leave_to_uvicorn(self, exchange: _Exchange) -> None:
+    def _leave_to_uvicorn(self, exchange: Exchange) -> None:
         """Have a request that was not asked yet go the usual way, with what came of its body."""
         exchange.response_complete = True
         self._go_the_usual_way(exchange.head.lines)
@@ -326,65 +323,3 @@ class DirectProtocol(HttpToolsProtocol):
 def protocol_of(find: Finding) -> type[DirectProtocol]:
     """Return the protocol, for uvicorn, of an application that finds its doors so."""
     return type("_DirectProtocol", (DirectProtocol,), {"_find": staticmethod(find)})
-
-
-class _Heard:
-    """Stands for the event by which uvicorn wakes what waits for more; here nothing does."""
-
-    def set(self) -> None:
-        """Wake nobody."""
-
-
-class _Exchange(Taskless[Told | None]):
-    """One request and its answer."""
-
-    # Of the class until one is told otherwise, as nearly none is.
-    body: bytes | bytearray = b""
-    disconnected = False
-    keep_alive = True
-    response_complete = False
-    message_event: ClassVar = _Heard()
-    _over: asyncio.Event | None = None
-
-    # Of one whose body is still coming.
-    door: Direct
-    most_bytes: int
-    # Of one that was asked.
-    scope: Scope
-
-    def __init__(self, protocol: DirectProtocol, begin: bytes, head: Head) -> None:
-        self.head = head
-        self._protocol = protocol
-        self._begin = begin
-
-    async def over(self) -> None:
-        """Return once the door has answered."""
-        self._over = asyncio.Event()
-        await self._over.wait()
-
-    def handed_over(self, task: asyncio.Task[Any]) -> None:
-        """Have a server that stops wait for ``task``."""
-        self._protocol.keep(task)
-
-    def ended(self, value: Told | None, error: BaseException | None) -> None:
-        """Send the answer, if somebody is there still."""
-        if self._over is not None:
-            self._over.set()
-        if error is not None:
-            log.error("a door failed", exc_info=error)
-        protocol = self._protocol
-        protocol.answered()
-        transport = protocol.transport
-        if self.disconnected or transport.is_closing():
-            return
-        whole = None if value is None else written(self._begin, value, last=not self.keep_alive)
-        if whole is None:
-            if value is not None:
-                log.error("an answer breaks the rules of HTTP: %r", value[1])
-            self.keep_alive = False
-            whole = FAILED
-        self.response_complete = True
-        transport.write(whole)
-        if not self.keep_alive:
-            transport.close()
-        protocol.on_response_complete()
