@@ -290,8 +290,6 @@ async def test_a_header_that_is_no_bearer_credential_is_refused(
     keys: ApiKeys, clock: FakeClock, header: str | None
 ) -> None:
     access = Access(keys, Tokens(SECRET))
-    said = None if header is None else header.encode("latin-1", "replace")
-    assert presented(said) is None or said == b"hr_x"
     with pytest.raises(Unauthenticated):
         await access.authenticate(header, ms(clock))
 
