@@ -73,11 +73,13 @@ class _Server(uvicorn.Server):
                 connection.shutdown()  # a WebSocket is told to come again
             elif connection.cycle is not None:
                 connection.cycle.keep_alive = False
-        until = loop.time() + self._linger_seconds
-        # First a pause in any case: what was just accepted is among them a moment later.
-        await asyncio.sleep(_POLL_SECONDS)
-        while state.connections and loop.time() < until:  # noqa: ASYNC110 - the library has no event
+        # Looks are counted, not seconds: where this process, or the whole machine, stood still,
+        # what was sent meanwhile is read before its connection is closed. The first pause is in any
+        # case: what was just accepted is among them a moment later.
+        for _ in range(max(1, round(self._linger_seconds / _POLL_SECONDS))):
             await asyncio.sleep(_POLL_SECONDS)
+            if not state.connections:
+                break
         # A timeout of 0 would wait for ever.
         self.config.timeout_graceful_shutdown = max(1, round(deadline - loop.time()))
         await super().shutdown(sockets)
