@@ -5,8 +5,10 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Receive, Scope
 
 from api.app.direct import LONGEST_KEPT, MOST_BYTES_FOR_NOTHING, MOST_HEADS, MOST_LINES_KEPT
+from api.web.wire import Told
 from tests.support.connection import (
     CLOSE,
     DATE,
@@ -189,6 +191,34 @@ async def test_a_long_head_and_a_longer_body_are_read() -> None:
     assert b" 431 " not in wire.text
 
 
+class Once(Waits):
+    """Waits with the second request alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came = 0
+
+    async def answer(self, scope: Scope, source: Receive | bytes) -> Told | None:
+        self.came += 1
+        if self.came == 2:
+            await self.reply
+        return await Door.answer(self, scope, source)
+
+
+async def test_a_known_head_does_not_overtake_a_request_that_waits() -> None:
+    door = Once()
+    protocol, wire = connected(door, direct=True)
+    second, third = POST.replace(b"{}", b"[]"), POST.replace(b"{}", b"77")
+    await receive(protocol, POST, second, third)
+    assert (door.came, len(wire.writes)) == (2, 1)
+    door.reply.set_result(None)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the third one begins when the second one has ended
+    await ended(protocol)
+    assert [asked[4] for asked in door.asked] == [b"{}", b"[]", b"77"]
+    assert wire.text.count(b"HTTP/1.1 200") == 3
+
+
 async def test_a_head_that_is_known_goes_the_usual_way_where_it_has_to() -> None:
     """While one before it waits, while nothing can be written, and in a process that leaves."""
     door = SecondWaits()
@@ -208,6 +238,7 @@ async def test_a_head_that_is_known_goes_the_usual_way_where_it_has_to() -> None
     other.resume_writing()
     await ended(other)
     assert wire.text.count(b"HTTP/1.1 200") == 2
+    await receive(other, POST)  # by the shorter way again
     other.server_state.default_headers = [DATE, CLOSE]
     await receive(other, POST)
     await ended(other)
