@@ -368,10 +368,13 @@ def timed(door: Door) -> tuple[HttpToolsProtocol, Wire, Loop]:
     return protocol, wire, loop
 
 
-async def test_a_request_that_came_with_one_that_is_answered_is_not_cut_off() -> None:
+@pytest.mark.parametrize("parts", [[POST + POST], [POST, POST]], ids=["together", "again"])
+async def test_a_request_that_came_with_one_that_is_answered_or_after_it_is_not_cut_off(
+    parts: list[bytes],
+) -> None:
     door = SecondWaits()
     protocol, wire, loop = timed(door)
-    await receive(protocol, POST + POST)
+    await receive(protocol, *parts)
     assert len(wire.writes) == 1
     loop.pass_(60)
     assert not wire.closed

@@ -12,6 +12,7 @@ from api.web.wire import Told
 from tests.support.connection import (
     CLOSE,
     DATE,
+    PATH,
     POST,
     Door,
     SecondWaits,
@@ -189,6 +190,22 @@ async def test_a_long_head_and_a_longer_body_are_read() -> None:
     await ended(protocol)
     assert wire.text.count(b"HTTP/1.1 200") == 2
     assert b" 431 " not in wire.text
+
+
+async def test_whether_a_known_head_goes_the_shorter_way_is_asked_each_time() -> None:
+    door = Door()
+    targets: list[bytes] = []
+
+    def find(target: bytes) -> Door | None:
+        targets.append(target)
+        return None if len(targets) in (3, 4) else door  # as one that is due for the log
+
+    protocol, _ = connected(door, direct=True, find=find)
+    await receive(protocol, POST, POST, POST)
+    await ended(protocol)
+    # Of the third it was asked twice: as of a known head, and as of one that was read.
+    assert targets == [PATH] * 4
+    assert (len(door.whole), len(door.asked)) == (2, 3)
 
 
 class Once(Waits):

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from api.app.direct import protocol_of
+from api.app.direct import Finding, protocol_of
 from api.infra.taskless import in_task
 from api.web.wire import Form, Told, answer, read_body
 
@@ -103,10 +103,14 @@ class Said:
 
 
 def connected(
-    door: Door, *, direct: bool, defaults: Iterable[tuple[bytes, bytes]] = ()
+    door: Door,
+    *,
+    direct: bool,
+    defaults: Iterable[tuple[bytes, bytes]] = (),
+    find: Finding | None = None,
 ) -> tuple[HttpToolsProtocol, Wire]:
     """Return a connection to a server with that door, and what carries it."""
-    kind = protocol_of({PATH: door}.get) if direct else HttpToolsProtocol
+    kind = protocol_of(find or {PATH: door}.get) if direct else HttpToolsProtocol
     config = uvicorn.Config(
         door, interface="asgi3", http=kind, lifespan="off", log_config=None, access_log=False
     )
